@@ -1,0 +1,1 @@
+"""What is inside a box: boxrun, and squid's configuration beside it."""

@@ -3,6 +3,7 @@
 UserError             shown as it is; everything else is ours and told as such
 ├── ConfigError       in bot.config: every mistake of the configuration at once
 ├── StoreUnavailable  the disk is full or the file locked; nothing was accepted
+├── NameTaken         the project has a living session of that name
 └── Forbidden         the actor has no right to this
 AlreadyAccepted       the id was seen before; the command ran once
 JobEnded              a terminal job takes no more events
@@ -16,6 +17,10 @@ class UserError(Exception):
 
 class StoreUnavailable(UserError):
     """The store cannot write; what was asked was not accepted."""
+
+
+class NameTaken(UserError):
+    """The project has a living session of that name."""
 
 
 class Forbidden(UserError):

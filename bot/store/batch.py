@@ -1,0 +1,56 @@
+"""Many callers' writes as one transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bot.database import Connection
+
+_OF_THE_CALLER = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.DataError, sqlite3.InterfaceError)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What one caller's write raised; it changed nothing."""
+
+    error: Exception
+
+
+def commit(
+    connection: Connection, functions: Sequence[Callable[[Connection], Any]]
+) -> tuple[list[Any], dict[str, int]]:
+    """Run each function and commit them all; gives each one's result or Failure, and what was numbered.
+
+    Raises sqlite3.Error when the disk or another process was in the way: then nothing was committed.
+    """
+    if connection.in_transaction:  # a rollback that failed with the disk is made up for here
+        connection.execute("ROLLBACK")
+    numbered: dict[str, int] = {}
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        outcomes = [_attempt(connection, function, numbered) for function in functions]
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return outcomes, numbered
+
+
+def _attempt(connection: Connection, function: Callable[[Connection], Any], numbered: dict[str, int]) -> Any:
+    connection.numbered = {}
+    connection.execute("SAVEPOINT one")
+    try:
+        result = function(connection)
+    except Exception as error:  # handed to its caller, who alone knows what to do with it
+        if isinstance(error, sqlite3.Error) and not isinstance(error, _OF_THE_CALLER):
+            raise
+        connection.execute("ROLLBACK TO one")
+        connection.execute("RELEASE one")
+        return Failure(error)
+    connection.execute("RELEASE one")
+    numbered.update(connection.numbered)
+    return result

@@ -1,0 +1,168 @@
+"""Run jobs: start what may start, follow what runs, end what ended, and find it all again after a restart."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+
+from bot.config import ServiceLimits
+from bot.errors import JobEnded, UserError
+from bot.life import Life, Parts
+from bot.model import AuditEntry, Job, JobState
+from bot.site import Site
+from bot.store import Store
+from executor.backend import Denial
+from executor.events import Completed
+
+log = logging.getLogger(__name__)
+
+
+class Runner(AbstractAsyncContextManager["Runner"]):
+    """Owns one task for each job that is not queued, and decides which queued job is next."""
+
+    def __init__(
+        self, sites: Mapping[str, Site], parts: Parts, limits: ServiceLimits, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._sites = sites
+        self._parts = parts
+        self._limits = limits
+        self._clock = clock
+        self._lives: dict[str, Life] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._queue: dict[str, Job] = {}
+
+    @property
+    def _store(self) -> Store:
+        return self._parts.store
+
+    async def __aenter__(self) -> Runner:
+        """Take up every job that the store says has not ended."""
+        for job in await self._store.active_jobs():
+            if job.state is JobState.QUEUED:
+                self._queue[job.id] = job
+            elif job.project in self._sites:
+                self._begin(job)
+            else:
+                await self._orphan(job)
+        self._pump()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Let go of the jobs: they go on in their boxes."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    @property
+    def busy(self) -> int:
+        """How many jobs run."""
+        return len(self._lives)
+
+    def check_room(self) -> None:
+        """Raise UserError when the queue is full."""
+        if len(self._queue) >= self._limits.queue:
+            raise UserError(
+                f"{len(self._queue)} jobs wait already, which is the limit (limits.queue). Try again later."
+            )
+
+    def submit(self, job: Job) -> int:
+        """Queue an accepted job; how many are before it, 0 when it starts at once."""
+        self._queue[job.id] = job
+        self._pump()
+        return list(self._queue).index(job.id) + 1 if job.id in self._queue else 0
+
+    def life(self, job: str) -> Life | None:
+        """The running job, if it runs."""
+        return self._lives.get(job)
+
+    def live_in(self, session: str) -> Life | None:
+        """The job that runs in a session."""
+        return next((life for life in self._lives.values() if life.job.session == session), None)
+
+    async def stop(self, job: Job, reason: str, audit: AuditEntry) -> bool:
+        """Stop a job, queued or running, and wait until nothing of it lives; False when it had ended."""
+        if self._queue.pop(job.id, None) is not None:
+            ended = Completed(JobState.CANCELLED, 130, 0, reason)
+            changed = await self._store.transition(
+                job.id,
+                JobState.CANCELLED,
+                events=[ended],
+                audit=audit,
+                ended=self._clock(),
+                reason=reason,
+                exit_code=130,
+            )
+            self._pump()
+            return changed is not None
+        life = self._lives.get(job.id)
+        if life is None or await self._store.transition(job.id, life.job.state, audit=audit, reason=reason) is None:
+            return False
+        await life.stop(reason)
+        return True
+
+    async def ended(self, job: str) -> None:
+        """Wait until a running job is over in the store."""
+        if (task := self._tasks.get(job)) is not None:
+            await asyncio.wait([task])
+
+    async def denied(self, denial: Denial) -> None:
+        """Tell the job that a connection was refused."""
+        for life in self._lives.values():
+            if life.job.project == denial.project and life.job.slot == denial.slot:
+                try:
+                    await life.denied(denial)
+                except JobEnded:
+                    log.info("a refused connection came after the end of its job", extra={"job": life.job.id})
+                return
+
+    def _pump(self) -> None:
+        """Start what may start, oldest first: one job at a time in a session, and no more than the limits."""
+        for job in list(self._queue.values()):
+            if len(self._lives) >= self._limits.jobs:
+                return
+            if job.project not in self._sites or self._blocked(job):
+                continue
+            del self._queue[job.id]
+            self._begin(job)
+
+    def _blocked(self, job: Job) -> bool:
+        lives = [life.job for life in self._lives.values() if life.job.project == job.project]
+        earlier = any(
+            other.session == job.session and other.created < job.created
+            for other in self._queue.values()
+            if other.id != job.id
+        )
+        return (
+            earlier
+            or len(lives) >= self._limits.jobs_per_project
+            or any(other.session == job.session for other in lives)
+        )
+
+    def _begin(self, job: Job) -> None:
+        life = self._lives[job.id] = Life(job, self._sites[job.project], self._parts)
+        task = asyncio.create_task(life.run(), name=f"job {job.id}")
+        self._tasks[job.id] = task
+        task.add_done_callback(lambda _: self._over(job.id))
+
+    def _over(self, job: str) -> None:
+        del self._lives[job], self._tasks[job]
+        self._pump()
+
+    async def _orphan(self, job: Job) -> None:
+        reason = f"the project “{job.project}” is no longer in the configuration"
+        await self._store.transition(
+            job.id,
+            JobState.FAILED,
+            events=[Completed(JobState.FAILED, 1, 0, reason)],
+            audit=AuditEntry(job.kind, job.actor, job.project, job.session, job.id, job.text, outcome="failed"),
+            ended=self._clock(),
+            reason=reason,
+            exit_code=1,
+        )

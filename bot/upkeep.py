@@ -1,0 +1,61 @@
+"""What happens by the clock: asks expire, old events and ids go; and what the egress filter reports."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from bot.errors import StoreUnavailable
+from bot.model import AuditEntry, Job
+from bot.runner import Runner
+from bot.store import Store
+from executor.backend import Backend
+
+log = logging.getLogger(__name__)
+
+_HOUR = 3600.0
+_DAY = 24 * _HOUR
+_UNANSWERED = "nobody answered in time; /rdev resume lets Claude go on, and ask again"
+
+
+async def expire(store: Store, runner: Runner, *, clock: Callable[[], float] = time.time) -> None:
+    """Close asks whose time is over and stop the jobs that waited for them, until cancelled."""
+    while True:
+        try:
+            for ask in await store.expire_asks(clock()):
+                job = await store.job(ask.job) if ask.job else None
+                if job is not None and not job.state.terminal and ask.kind in ("permission", "question", "plan"):
+                    await runner.stop(job, _UNANSWERED, _entry(job))
+            wait = min((ask.expires - clock() for ask in await store.open_asks() if ask.expires), default=60.0)
+        except StoreUnavailable as error:
+            log.warning("asks could not expire: %s", error)
+            wait = 60.0
+        # New asks live for minutes at least, so looking again once a minute closes each in time.
+        await asyncio.sleep(min(max(wait, 0.05), 60.0))
+
+
+async def forget(store: Store, days: int, *, clock: Callable[[], float] = time.time) -> None:
+    """Remove events past their retention and ids older than a day, every hour, until cancelled."""
+    while True:
+        try:
+            await store.forget_seen(clock() - _DAY)
+            await store.expire_grants(clock())
+            await store.prune(clock() - days * _DAY)
+        except StoreUnavailable as error:
+            log.warning("nothing was forgotten: %s", error)
+        await asyncio.sleep(_HOUR)
+
+
+async def report_denials(backend: Backend, runner: Runner) -> None:
+    """Tell jobs what the egress filter refused them, until cancelled."""
+    async for denial in backend.denials():
+        try:
+            await runner.denied(denial)
+        except StoreUnavailable as error:
+            log.warning("a refused connection to %s could not be told: %s", denial.host, error)
+
+
+def _entry(job: Job) -> AuditEntry:
+    return AuditEntry("stop", "rdev", job.project, job.session, job.id, outcome=_UNANSWERED)

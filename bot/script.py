@@ -138,12 +138,14 @@ def prompt(message: Mapping[str, Any]) -> str:
     if message["role"] == "assistant":
         return ""
     content = message["content"]
-    blocks = [content] if isinstance(content, str) else [b.get("text", "") for b in content if b.get("type") == "text"]
-    text = _REMINDER.sub("", "\n".join(blocks)).strip()
+    blocks: list[Any] = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    texts = [block.get("text", "") for block in blocks if block["type"] == "text"]
+    text = _REMINDER.sub("", "\n".join(texts)).strip()
     follow_up = _FOLLOW_UP.search(text)
     if follow_up:
         return follow_up[1]
-    return "" if message["role"] == "system" else text
+    remark = message["role"] == "system" or any(block["type"] == "tool_result" for block in blocks)
+    return "" if remark else text
 
 
 def _turns(steps: Iterable[Step]) -> Iterator[Turn]:

@@ -360,6 +360,7 @@ class Wrap:
         self.mounts: dict[str, str] = conf.get("mounts") or {}
         self.rlimits: dict[str, int] = conf.get("rlimits") or {}
         self.cgroup: str = conf.get("cgroup") or ""
+        self.address: str = conf.get("address") or ""
         self.uid: int | None = conf.get("uid")
         self.gid: int | None = conf.get("gid", self.uid)
 
@@ -370,6 +371,12 @@ class Wrap:
         home = "/home/agent" if boxed else os.environ.get("HOME", "/")
         env = {"PATH": path, "HOME": home, "LANG": "C.UTF-8", "TERM": "dumb", **more}
         return {**env, "RDEV_JOB": job} if job else env
+
+    def source(self, slot: int, address: str) -> str:
+        """Where a job's connections come from: what was asked for, else its slot's address; empty for no network."""
+        if not self.prefix or not self.bridges:
+            return ""
+        return address or (self.address.replace("{slot}", str(slot)) if slot else "")
 
     def command(self, argv: list[str], places: dict[str, str], *, network: bool) -> list[str]:
         """The whole command line."""
@@ -537,7 +544,7 @@ class Runner:
     def __init__(self, job: Job, spec: dict[str, Any], wrap: Wrap) -> None:
         limits = spec["limits"]
         self.job, self.spec, self.wrap = job, spec, wrap
-        self.address = spec["address"] if wrap.prefix else ""
+        self.address = wrap.source(spec["slot"], spec["address"])
         self.input = Input(job) if spec["input"] == "jsonl" else None
         self.main = 0
         self.status: int | None = None
@@ -1237,13 +1244,18 @@ def stop(root: str, _wrap: str, words: list[str]) -> None:
         check_line(line)
     except Refusal:
         line = b""  # whatever is wrong with the interrupt: a stop is a stop, and SIGINT is one too
-    runner = job.known().runner()
-    if runner >= 0:
+    if not job.known().has("exit"):
         job.put("stop", json.dumps({"grace": grace, "interrupt": line.decode()}))
         job.ring()
-        if not ended(runner, 2 * grace + 1.5):
-            signal.pidfd_send_signal(runner, signal.SIGKILL)  # and with it the sandbox
-            ended(runner, 1)
+    runner = job.runner()
+    for _ in range(200):
+        if runner >= 0 or job.state() != "running":
+            break
+        time.sleep(0.005)  # who started it has died, and its runner has yet to sign
+        runner = job.runner()
+    if runner >= 0 and not ended(runner, 2 * grace + 1.5):  # its steps are over by then
+        signal.pidfd_send_signal(runner, signal.SIGKILL)  # and with it the sandbox
+        ended(runner, 1)
     record = job.record()
     if record is None and not sweep(job.id):
         raise Refusal("Some processes of the job could not be killed; they may be stuck in the kernel.")

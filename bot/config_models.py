@@ -173,7 +173,7 @@ class Project(Section):
     quiet: bool = False
     """Whether threads show results without the steps that led there."""
     ask_minutes: Annotated[int, Field(ge=1, le=525_600)] = 1440
-    """How long an ask stays open; when it expires the work goes on as if refused."""
+    """How long an ask stays open; one that expired was not approved."""
     limits: JobLimits = JobLimits()
     rights: Rights = Rights()
 

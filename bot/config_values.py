@@ -79,14 +79,17 @@ def _domain(value: Any) -> str:
     elif "://" in text:
         near = text.split("://", 1)[1].split("/", 1)[0]
     host, _, port = text.partition(":")
-    if not _DOMAIN.fullmatch(text) or is_address(host) or (port and not 0 < int(port) < 65536):
-        raise refused(shown(value), rule if not is_address(host) else f"a name, never an address: {rule}", near)
+    if "://" not in text and (is_address(host) or is_address(text)):
+        raise refused(shown(value), f"a name, never an address: {rule}")
+    if not _DOMAIN.fullmatch(text) or (port and not 0 < int(port) < 65536):
+        raise refused(shown(value), rule, near)
     return text
 
 
 def is_address(text: str) -> bool:
     """Whether a host is written as an IP address, in any of the notations that resolvers accept."""
-    return bool(re.fullmatch(r"[0-9.]+|0x[0-9a-f]+|\[?[0-9a-f]*:[0-9a-f:.]*\]?", text))
+    # Resolvers read a name whose last part is a number, also 0x7f, as an IPv4 address.
+    return bool(re.search(r"(?:^|\.)(?:0x[0-9a-f]*|[0-9]+)$", text)) or text.count(":") > 1
 
 
 def _network(value: Any) -> str:

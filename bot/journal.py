@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from bot.redaction import Redactor
 from executor.claude_translate import AskRequest, Translation, Translator, TurnResult
+
+from bot.redaction import Redactor
 from executor.events import Event, Output, Text
 
 _PIECE = 65_536

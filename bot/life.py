@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from executor.claude_translate import AskRequest
+
 from bot import turn
 from bot.config import Claude
 from bot.errors import JobEnded, Stale, StoreUnavailable, UserError
@@ -21,7 +23,6 @@ from bot.store import Store
 from bot.stream import Inbox
 from executor import claude
 from executor.backend import Denial
-from executor.claude_translate import AskRequest
 from executor.durable import Chunk, Exited, Lost, Unknown
 from executor.errors import ExecutorError, InputClosed, JobUnknown, RepositoryError
 from executor.events import (
@@ -70,6 +71,8 @@ class Life:
         self._launching: asyncio.Task[None] | None = None
         self._stopping = bool(job.reason)
         self._expected: set[str] = set()
+        self._before = ""
+        """The commit of the checkpoint before the turn, unless another process took it."""
         self._refused: set[tuple[str, int]] = set()
 
     async def run(self) -> None:
@@ -128,11 +131,20 @@ class Life:
         await self._allow(session)
         if job.kind is JobKind.GIT and job.text.split()[0] in ("fetch", "pull"):
             await site.repository.fetch()
-        worktree = await site.repository.open_worktree(session.name, session.branch)
-        spec = turn.spec(self.job, session, site.project, self._parts.claude, auth=self._parts.auth, cwd=worktree.path)
-        # The CLI needs 300 ms before it reads anything: the snapshot is taken meanwhile, and the prompt waits for it.
-        await asyncio.gather(self._checkpoint(session), site.boxrun.start(job.id, spec))
+        await self._start(session)
         await self._transition(JobState.RUNNING, events=[Started(session.branch)])
+
+    async def _start(self, session: Session) -> None:
+        begin = self._site.repository.begin(session.name, f"before {self.job.id}")
+        spec = turn.spec(self.job, session, self._site.project, self._parts.claude, auth=self._parts.auth)
+        if session.claude_started:
+            # The worktree is there, and the CLI needs 300 ms before it reads anything: the snapshot is taken
+            # meanwhile, and the prompt waits for it.
+            (_, before), _ = await asyncio.gather(begin, self._site.boxrun.start(self.job.id, spec))
+        else:
+            _, before = await begin
+            await self._site.boxrun.start(self.job.id, spec)
+        self._before = before.commit
 
     async def _allow(self, session: Session) -> None:
         grants = await self._store.grants(self.job.project, session.id, self._parts.clock())
@@ -140,14 +152,6 @@ class Life:
         own = [grant.domain for grant in grants if grant.session]
         await self._site.backend.allow(self.job.project, 0, box)
         await self._site.backend.allow(self.job.project, self.job.slot, own)
-
-    async def _checkpoint(self, session: Session) -> None:
-        try:
-            await self._site.repository.checkpoint(session.name, f"before {self.job.id}")
-        except RepositoryError as error:
-            # A snapshot that fails must not keep people from working; they are told that this one is missing.
-            log.warning("no checkpoint: %s", error, extra={"job": self.job.id})
-            await self._tell("warning", "checkpoint", "No checkpoint could be taken before this turn.")
 
     async def _resend(self) -> None:
         """Send the prompt, and after a restart every message again: the CLI runs a message's id once."""
@@ -326,7 +330,7 @@ class Life:
         subject = self.job.text.strip().splitlines()[0][:100]
         trailers = {"Rdev-Actor": self.job.actor, "Rdev-Job": self.job.id}
         try:
-            commit = await self._site.repository.commit(session.name, subject, trailers)
+            commit = await self._site.repository.commit(session.name, subject, trailers, self.job.actor)
         except RepositoryError as error:
             log.warning("no commit: %s", error, extra={"job": self.job.id})
             return [Notice("error", "commit", f"The changes could not be committed: {error}")]
@@ -334,21 +338,28 @@ class Life:
 
     async def _offer_push(self, session: Session) -> None:
         """Push, or ask whether to, where the turn left something to push."""
-        policy = self._site.project.push
         events: list[Event] = []
         asks: list[Ask] = []
-        if policy != "never" and await self._site.repository.unpushed(session.name):
-            if policy == "auto":
-                try:
-                    events = [await self._push(session)]
-                except RepositoryError as error:
-                    events = [Notice("error", "push", f"The push failed: {error}")]
+        if self._site.project.push != "never" and await self._changed(session):
+            if self._site.project.push == "auto":
+                events = await self._push_or_tell(session)
             else:
                 title = f"Push {session.branch}?"
                 request = AskRequest("push", AskKind.PUSH, title, title, ("push", "no"))
                 asks = [self._ask(request, session.id)]
                 events = [_raised(asks[0], request)]
         await self._append(events, asks=asks, phase="pushed")
+
+    async def _changed(self, session: Session) -> bool:
+        """Whether there is something to push, and this turn had a part in it."""
+        changes = await self._site.repository.changes(session.name, self._before)
+        return bool(changes.since_base and (changes.since or not self._before))
+
+    async def _push_or_tell(self, session: Session) -> list[Event]:
+        try:
+            return [await self._push(session)]
+        except RepositoryError as error:
+            return [Notice("error", "push", f"The push failed: {error}")]
 
     async def _push(self, session: Session) -> Pushed:
         result = await self._site.repository.push(session.name)

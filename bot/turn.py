@@ -5,11 +5,13 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 
+from executor.claude_translate import TurnResult
+
 from bot.config import Claude, Project
 from bot.model import Job, JobKind, JobState, Session
 from executor import claude
-from executor.claude_translate import TurnResult
 from executor.durable import ExitRecord, Spec
+from executor.worktree_scripts import WORKTREES
 
 _NAMESPACE = uuid.UUID("5b0f6a5e-6a0e-4d3c-9a37-2f6f1c1f8a10")
 """Makes message ids from job ids, so that a message sent again after a crash has the id it had before."""
@@ -31,7 +33,7 @@ def message_id(job: str, number: int) -> str:
     return str(uuid.uuid5(_NAMESPACE, f"{job}/{number}"))
 
 
-def spec(job: Job, session: Session, project: Project, settings: Claude, *, auth: str, cwd: str) -> Spec:
+def spec(job: Job, session: Session, project: Project, settings: Claude, *, auth: str) -> Spec:
     """The command, its environment and its limits."""
     limits = project.limits
     is_claude = job.kind is JobKind.CLAUDE
@@ -40,7 +42,7 @@ def spec(job: Job, session: Session, project: Project, settings: Claude, *, auth
         env=claude.environment(auth=auth, max_retries=settings.max_retries)
         if is_claude
         else claude.proxy_environment(),
-        cwd=cwd,
+        cwd=f"{WORKTREES}/{session.name}",
         input="jsonl" if is_claude else "none",
         stderr="file" if is_claude else "journal",
         slot=job.slot,
@@ -63,7 +65,8 @@ def _argv(job: Job, session: Session, project: Project, settings: Claude) -> lis
                     resume=session.claude_started,
                     model=session.model or project.model or settings.model,
                     effort=session.effort or project.effort or settings.effort,
-                    mode="plan" if session.mode == "plan" else project.permissions,
+                    permissions=project.permissions,
+                    plan=session.mode == "plan",
                     budget_usd=project.budget_usd,
                 )
             )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 from bot.errors import StoreUnavailable
 from bot.model import AuditEntry, Job
@@ -15,9 +16,32 @@ from executor.backend import Backend
 
 log = logging.getLogger(__name__)
 
+_AGAIN = 5.0
+"""Seconds before a task that broke is begun again."""
 _HOUR = 3600.0
 _DAY = 24 * _HOUR
 _UNANSWERED = "nobody answered in time; /rdev resume lets Claude go on, and ask again"
+
+
+@asynccontextmanager
+async def background(*tasks: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+    """Keep the tasks running while in here; one that breaks is logged and begun again."""
+    running = [asyncio.create_task(_again(task), name=f"upkeep {number}") for number, task in enumerate(tasks)]
+    try:
+        yield
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+async def _again(task: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        try:
+            await task()
+        except Exception:  # a task that ends in silence is worse than one that starts over
+            log.exception("a task of the upkeep broke")
+        await asyncio.sleep(_AGAIN)
 
 
 async def expire(store: Store, runner: Runner, *, clock: Callable[[], float] = time.time) -> None:

@@ -24,14 +24,18 @@ def commit(
 ) -> tuple[list[Any], dict[str, int]]:
     """Run each function and commit them all; gives each one's result or Failure, and what was numbered.
 
-    Raises sqlite3.Error when the disk or another process was in the way: then nothing was committed.
+    Raises, with nothing committed, sqlite3.Error when the disk or another process was in the way, and what a
+    function raised that was alone.
     """
     if connection.in_transaction:  # a rollback that failed with the disk is made up for here
         connection.execute("ROLLBACK")
     numbered: dict[str, int] = {}
     connection.execute("BEGIN IMMEDIATE")
     try:
-        outcomes = [_attempt(connection, function, numbered) for function in functions]
+        if len(functions) == 1:  # needs no savepoint: two statements fewer where latency counts most
+            outcomes = [_run(connection, functions[0], numbered)]
+        else:
+            outcomes = [_attempt(connection, function, numbered) for function in functions]
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
@@ -41,10 +45,9 @@ def commit(
 
 
 def _attempt(connection: Connection, function: Callable[[Connection], Any], numbered: dict[str, int]) -> Any:
-    connection.numbered = {}
     connection.execute("SAVEPOINT one")
     try:
-        result = function(connection)
+        result = _run(connection, function, numbered)
     except Exception as error:  # handed to its caller, who alone knows what to do with it
         if isinstance(error, sqlite3.Error) and not isinstance(error, _OF_THE_CALLER):
             raise
@@ -52,5 +55,11 @@ def _attempt(connection: Connection, function: Callable[[Connection], Any], numb
         connection.execute("RELEASE one")
         return Failure(error)
     connection.execute("RELEASE one")
+    return result
+
+
+def _run(connection: Connection, function: Callable[[Connection], Any], numbered: dict[str, int]) -> Any:
+    connection.numbered = {}
+    result = function(connection)
     numbered.update(connection.numbered)
     return result

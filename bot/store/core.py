@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -91,17 +91,21 @@ class Core:
             await beyond
 
     async def _serve(self) -> None:
-        while (batch := await self._gather())[0] is not None:
-            writes = [each for each in batch if each is not None and not each.done.done()]
-            try:
-                outcomes, numbered = await self._writer.run(partial(commit, functions=[w.function for w in writes]))
-            except Exception as error:  # noqa: BLE001 - the callers wait for it; the writer must outlive it
-                outcomes, numbered = [Failure(error)] * len(writes), {}
-            for write, outcome in zip(writes, outcomes, strict=True):
-                _resolve(write.done, outcome)
-            self._waiters.wake(numbered)
-            if batch[-1] is None:
-                return
+        batch: list[_Write | None] = []
+        while not batch or batch[-1] is not None:
+            batch = await self._gather()
+            # A caller cancelled while it waited wants nothing written.
+            if writes := [each for each in batch if each is not None and not each.done.done()]:
+                await self._commit(writes)
+
+    async def _commit(self, writes: Sequence[_Write]) -> None:
+        try:
+            outcomes, numbered = await self._writer.run(partial(commit, functions=[each.function for each in writes]))
+        except Exception as error:  # noqa: BLE001 - the callers wait for it; the writer must outlive it
+            outcomes, numbered = [Failure(error)] * len(writes), {}
+        for each, outcome in zip(writes, outcomes, strict=True):
+            _resolve(each.done, outcome)
+        self._waiters.wake(numbered)
 
     async def _gather(self) -> list[_Write | None]:
         batch = [await self._queue.get()]

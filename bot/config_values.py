@@ -18,7 +18,7 @@ SURFACES = ("discord", "key", "local", "slack")
 _UNITS = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "TiB": 1024**4}
 _LEAST_MEMORY = 512 * _UNITS["MiB"]
 _SIZE = re.compile(r"([1-9][0-9]{0,5})\s?([KMGT]iB)")
-_METADATA = (ipaddress.ip_network("169.254.0.0/16"), ipaddress.ip_network("fe80::/10"))
+_METADATA = tuple(map(ipaddress.ip_network, ("169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128")))
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _DOMAIN = re.compile(rf"\.?{_LABEL}(?:\.{_LABEL})*(?::[0-9]{{1,5}})?")
 _ACTOR = re.compile(r"\*|([a-z]+):\S{1,200}")
@@ -96,7 +96,7 @@ def _network(value: Any) -> str:
     network = _as_network(value, strict=True)
     if network is None:
         near = _as_network(value, strict=False)
-        raise refused(shown(value), 'a network such as "10.20.0.0/16" or "fd00::/8"', str(near or ""))
+        raise refused(shown(value), 'a network such as "10.20.0.0/16" or "fd12:3456::/32"', str(near or ""))
     for metadata in _METADATA:
         if network.version == metadata.version and network.overlaps(metadata):
             raise refused(shown(value), f"no network that meets {metadata}, where clouds serve credentials")

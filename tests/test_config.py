@@ -165,7 +165,7 @@ def test_possible_value_is_accepted(tmp_path: Path, line: str) -> None:
 
 
 def test_network_that_holds_the_metadata_address_is_refused(tmp_path: Path) -> None:
-    for network in ("0.0.0.0/0", "169.254.169.254/32", "::/0"):
+    for network in ("0.0.0.0/0", "169.254.169.254/32", "::/0", "fd00::/8"):
         assert "where clouds serve credentials" in refused(
             tmp_path, f'[backend]\nprivate_networks = ["{network}"]\n{project()}'
         )

@@ -108,7 +108,7 @@ def proxy_environment(proxy_url: str = PROXY_URL) -> dict[str, str]:
     # else is exempt, so that every other name is squid's to judge.
     direct = "127.0.0.1,localhost,::1"
     return {
-        **{name: proxy_url for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")},
+        **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), proxy_url),
         "NO_PROXY": direct,
         "no_proxy": direct,
         "NODE_USE_ENV_PROXY": "1",

@@ -12,6 +12,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 from adapters.console import Console
+from executor.local import LocalBackend
+
 from adapters.transcript import Transcript
 from bot import cli
 from bot.claude_cli import executable
@@ -19,8 +21,8 @@ from bot.config import Config, Project
 from bot.context import Context
 from bot.delivery import Deliveries, Surface
 from bot.errors import UserError
-from bot.life import Parts
 from bot.lookup import Lookup
+from bot.record import Parts
 from bot.redaction import Redactor
 from bot.runner import Runner
 from bot.service import Service
@@ -31,7 +33,6 @@ from bot.upkeep import background, expire, forget, report_denials
 from executor.backend import Box, Limits
 from executor.durable import Boxrun
 from executor.errors import ExecutorError
-from executor.local import LocalBackend
 from executor.repository import Repository
 
 

@@ -99,11 +99,11 @@ class Answers:
                 life = self._runner.life(ask.job)
                 if life is None:
                     raise UserError("The job that asked has ended. /rdev resume lets Claude go on, and ask again.")
-                await life.send_answer(ask)
+                await life.send_answers()
                 return Reply("", job=ask.job)
 
     async def _domain(self, ask: Ask, site: Site, said: str, actor: str) -> Reply:
-        domain = ask.request
+        domain = json.loads(ask.request)
         if said.startswith(("this", "session", "1")):
             await self._acts.grant(site, ask.session, domain, actor)
             return Reply(f"This session may reach {domain} from now on.")

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
+from typing_extensions import override
+
 from bot import config as configuration
 from bot import doctor as checks
 from bot.config import Config
@@ -81,9 +83,10 @@ def log_to(path: Path) -> None:
 
 
 class _JobFormatter(logging.Formatter):
+    @override
     def format(self, record: logging.LogRecord) -> str:
-        """The record as a line, with the job's id where the record has one."""
-        record.job = f" {record.job}" if getattr(record, "job", None) else ""
+        job = getattr(record, "job", "")
+        record.__dict__["job"] = f" {job}" if job else ""
         return super().format(record)
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
-from types import TracebackType
 from typing import Protocol
 
 from bot.errors import StoreUnavailable
@@ -35,7 +33,7 @@ class Surface(Protocol):
         """The last event of the job that is really there, read back from the surface; 0 for none."""
 
 
-class Deliveries(AbstractAsyncContextManager["Deliveries"]):
+class Deliveries:
     """One task for each thread and job that is not yet shown whole."""
 
     def __init__(self, store: Store, surfaces: Sequence[Surface]) -> None:
@@ -48,9 +46,7 @@ class Deliveries(AbstractAsyncContextManager["Deliveries"]):
             self._start(delivery)
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()

@@ -58,8 +58,8 @@ _SCRIPT = {
             {
                 "tool": "Bash",
                 "input": {
-                    "command": "sed -i 's|sum(prices) - discount_percent|sum(prices) * (100 - discount_percent) // 100|'"
-                    " prices.py && git diff --stat"
+                    "command": "sed -i 's|- discount_percent|* (100 - discount_percent) // 100|' prices.py"
+                    " && git diff --stat"
                 },
             },
         ],
@@ -217,8 +217,8 @@ def _configure(place: _Place, model: str) -> None:
 
 
 def _say(title: str, detail: str) -> None:
-    print(f"\n── {title}: {detail}\n", flush=True)  # noqa: T201 - a demo talks
+    print(f"\n── {title}: {detail}\n", flush=True)
 
 
 def _show(text: str) -> None:
-    print(textwrap.indent(text.rstrip(), "   "), flush=True)  # noqa: T201 - the same
+    print(textwrap.indent(text.rstrip(), "   "), flush=True)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from executor.claude_translate import AskRequest, Translation, Translator, TurnResult
-
+from bot.model import AskKind
+from bot.question import Question
 from bot.redaction import Redactor
-from executor.events import Event, Output, Text
+from executor.claude_asks import AskRequest
+from executor.claude_result import TurnResult
+from executor.claude_translate import Translation, Translator
+from executor.events import Event, Output, Text, Usage
 
 _PIECE = 65_536
 """Characters of text in one event at most."""
@@ -27,7 +30,7 @@ class Reading:
     """Bytes of the journal these events account for."""
     follow: str
     """What a reader that begins at the offset must know, as JSON."""
-    asks: tuple[AskRequest, ...] = ()
+    asks: tuple[Question, ...] = ()
     withdrawn: tuple[str, ...] = ()
     """Requests that the CLI took back."""
     result: TurnResult | None = None
@@ -78,8 +81,8 @@ class ClaudeReader:
         self._lines: list[bytes] = []
         saved = json.loads(follow) if follow else {}
         self._state: str = saved.get("translator", "")
-        self.translator = Translator(self._state)
-        self.result: TurnResult | None = TurnResult(**saved["result"]) if saved.get("result") else None
+        self._translator = Translator(self._state)
+        self.result = TurnResult(**saved["result"], usage=Usage()) if saved.get("result") else None
 
     def read(self, data: bytes, *, final: bool = False) -> Reading | None:
         """Events of the whole lines; lines whose text may be the beginning of a secret wait for the next."""
@@ -97,12 +100,18 @@ class ClaudeReader:
         if settled < len(lines) and not final and sum(map(len, lines)) <= _HELD:
             lines = lines[:settled]
             translator, parts, _ = self._translate(lines)
-        self.translator, self._state = translator, translator.state()
+        self._translator, self._state = translator, translator.state()
         self._lines = self._lines[len(lines) :]
         if not lines:
             return None
         self._offset += sum(map(len, lines))
         return self._reading(parts)
+
+    def idle(self, sent: Iterable[str]) -> bool:
+        """Whether the turn is over and none of the messages that were sent is still to be done."""
+        for uuid in sent:
+            self._translator.expect(uuid)
+        return self._translator.idle
 
     def _translate(self, lines: Sequence[bytes]) -> tuple[Translator, list[Translation], int]:
         """What the lines say, and after how many of them no secret can have begun."""
@@ -123,16 +132,21 @@ class ClaudeReader:
     def _reading(self, parts: Sequence[Translation]) -> Reading:
         for part in parts:
             self.result = part.result or self.result
-        result = {"ok": self.result.ok, "message": self.result.message} if self.result else None
+        last = self.result
+        result = {"ok": last.ok, "reason": last.reason, "sentence": last.sentence} if last else None
         events = _merged([event for part in parts for event in part.events])
         return Reading(
             tuple(self._redactor.clean_event(event) for event in events),
             self._offset,
             json.dumps({"translator": self._state, "result": result}),
-            tuple(ask for part in parts for ask in part.asks),
+            tuple(_question(ask) for part in parts for ask in part.asks),
             tuple(request for part in parts for request in part.withdrawn),
             self.result,
         )
+
+
+def _question(ask: AskRequest) -> Question:
+    return Question(ask.id, AskKind(ask.kind), ask.title, ask.body, ask.choices, ask.request, ask.multiple)
 
 
 def _merged(events: Sequence[Event]) -> list[Event]:

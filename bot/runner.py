@@ -6,13 +6,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
-from types import TracebackType
 
 from bot.config import ServiceLimits
 from bot.errors import JobEnded, UserError
-from bot.life import Life, Parts
+from bot.life import Life
 from bot.model import AuditEntry, Job, JobState
+from bot.record import Parts
 from bot.site import Site
 from bot.store import Store
 from executor.backend import Denial
@@ -21,7 +20,7 @@ from executor.events import Completed
 log = logging.getLogger(__name__)
 
 
-class Runner(AbstractAsyncContextManager["Runner"]):
+class Runner:
     """Owns one task for each job that is not queued, and decides which queued job is next."""
 
     def __init__(
@@ -51,9 +50,7 @@ class Runner(AbstractAsyncContextManager["Runner"]):
         self._pump()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         """Let go of the jobs: they go on in their boxes."""
         tasks = list(self._tasks.values())
         for task in tasks:

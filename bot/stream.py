@@ -7,8 +7,9 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from executor.durable import Beat, Boxrun, Chunk, Exited, Followed, Lost, Unknown
+from executor.durable import Boxrun, Followed
 from executor.errors import ExecutorError
+from executor.frames import Beat, Chunk, Exited, Lost, Unknown
 
 log = logging.getLogger(__name__)
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
-
-from executor.claude_translate import TurnResult
+from typing import Literal
 
 from bot.config import Claude, Project
 from bot.model import Job, JobKind, JobState, Session
 from executor import claude
+from executor.claude_result import TurnResult
 from executor.durable import ExitRecord, Spec
 from executor.worktree_scripts import WORKTREES
 
+Auth = Literal["api-key", "oauth"]
 _NAMESPACE = uuid.UUID("5b0f6a5e-6a0e-4d3c-9a37-2f6f1c1f8a10")
 """Makes message ids from job ids, so that a message sent again after a crash has the id it had before."""
 
@@ -33,7 +34,7 @@ def message_id(job: str, number: int) -> str:
     return str(uuid.uuid5(_NAMESPACE, f"{job}/{number}"))
 
 
-def spec(job: Job, session: Session, project: Project, settings: Claude, *, auth: str) -> Spec:
+def spec(job: Job, session: Session, project: Project, settings: Claude, *, auth: Auth) -> Spec:
     """The command, its environment and its limits."""
     limits = project.limits
     is_claude = job.kind is JobKind.CLAUDE
@@ -86,5 +87,5 @@ def ending(kind: JobKind, record: ExitRecord | None, result: TurnResult | None, 
     if result is None:
         return Ending(JobState.FAILED, record.code or 1, record.message or "Claude Code ended without a result")
     if not result.ok:
-        return Ending(JobState.FAILED, record.code or 1, result.message)
+        return Ending(JobState.FAILED, record.code or 1, result.sentence)
     return Ending(JobState.SUCCEEDED, 0)

@@ -130,9 +130,8 @@ class Views:
         rows = []
         for site in sites:
             for row in await self._store.audit(project=site.id, limit=20):
-                entry = row.entry
                 when = datetime.fromtimestamp(row.time, UTC).strftime("%m-%d %H:%M:%S")
-                rows.append((str(row.seq), when, entry.actor, entry.action, entry.outcome, one_line(entry.prompt)[:60]))
+                rows.append((str(row.seq), when, row.actor, row.action, row.outcome, one_line(row.prompt)[:60]))
         return Reply(_table(rows) or "Nothing was done yet.", message.thread)
 
     async def _latest(self, project: str) -> list[Job]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 
 from bot.database import Connection
-from bot.errors import JobEnded, Stale
+from bot.errors import AlreadyAccepted, JobEnded, Stale
 from bot.model import Ask, AskState, Entry
 from bot.store import asks as ask_rows
 from bot.store import sessions as session_rows
@@ -38,13 +38,15 @@ class Events(Core):
         cost_usd: float = 0.0,
         tokens: int = 0,
         session_changes: Mapping[str, str | bool] | None = None,
+        seen_id: str | None = None,
         audit: Audit = (),
     ) -> list[Entry]:
         """Number and store what a job did together with how far its journal was read, all or nothing.
 
         `cost_usd` and `tokens` are added to the job's. Asks that are no longer open stay as they are. Raises
         KeyError for an unknown job, JobEnded for a terminal one, and Stale when the stored offset is not
-        `expect_offset`: two readers of one journal can never double an event.
+        `expect_offset`: two readers of one journal can never double an event; AlreadyAccepted when `seen_id`
+        was accepted before.
         """
         drafts = draft(events)
 
@@ -54,6 +56,8 @@ class Events(Core):
                 raise JobEnded(job_id)
             if expect_offset is not None and stand.offset != expect_offset:
                 raise Stale(job_id)
+            if seen_id and not take(connection, seen_id, self._clock()):
+                raise AlreadyAccepted(seen_id)
             entries = insert(connection, job_id, stand.seq, drafts, self._clock())
             seq = stand.seq + len(entries)
             connection.execute(_ADVANCE, (seq, offset, follow, phase, job_id))

@@ -29,6 +29,7 @@ _SHAPES = {
     "dict_type": "a table",
     "model_type": "a table",
     "model_attributes_type": "a table",
+    "too_short": "at least one entry",
     "missing": "this key is required",
 }
 
@@ -91,9 +92,9 @@ def shown(value: object) -> str:
                 return _HIDDEN
             return f'"{value}"' if len(value) <= 60 else f'"{value[:60]}…"'
         case list() | tuple():
-            return "a list"
+            return "a list" if value else "an empty list"
         case dict():
-            return "a table"
+            return "a table" if value else "an empty table"
         case None:
             return "nothing"
         case _:

@@ -7,9 +7,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from bot.config import Config, ConfigError, Project, Rights, default_state_dir, load, locate, schema_json
+from bot.config import Config, ConfigError, Project, Rights, default_state_dir, load, locate, parse, schema_json
 from bot.config_summary import summary
 
 RIGHTS = '\n[projects.demo.rights]\nadmin = ["local:0"]\n'
@@ -188,6 +190,7 @@ def test_more_jobs_in_a_project_than_in_all_is_refused(tmp_path: Path) -> None:
 
 def test_file_without_projects_is_refused(tmp_path: Path) -> None:
     assert "projects: found nothing; allowed: this key is required" in refused(tmp_path, "")
+    assert "projects: found an empty table; allowed: at least one entry" in refused(tmp_path, "[projects]")
 
 
 def test_project_id_is_checked(tmp_path: Path) -> None:
@@ -366,3 +369,20 @@ def test_schema_describes_every_key() -> None:
     assert all(table["additionalProperties"] is False for table in tables)
     assert schema["$defs"]["Project"]["properties"]["push"]["enum"] == ["auto", "ask", "never"]
     assert schema["$defs"]["JobLimits"]["properties"]["memory"]["type"] == "string"
+
+
+NAMES = st.sampled_from(["model", "key", "env", "projects", "demo", "url", "rights", "limits", "memory", "hosts", "x"])
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12) | st.dates(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES | st.text(max_size=5), inner, max_size=3),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(NAMES, VALUES, max_size=5))
+def test_whatever_is_written_is_refused_with_sentences(data: dict[str, object]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(data, Path("/etc/rdev.toml"), {})
+
+    assert caught.value.mistakes
+    assert all(mistake.found and mistake.allowed for mistake in caught.value.mistakes)

@@ -13,7 +13,6 @@ from bot.model import AskState, Delivery, Grant, JobState, replace
 from bot.store import Cost, Store
 from executor.events import AskClosed, AskRaised, Text
 
-
 # deliveries
 
 

@@ -13,6 +13,7 @@ from bot.store import sessions as session_rows
 from bot.store.chain import Audit, record
 from bot.store.core import Core
 from bot.store.numbering import draft, insert, standing
+from bot.store.seen import take
 from executor.events import Event, Notice, decode
 
 _ADVANCE = """UPDATE jobs SET seq = ?, "offset" = coalesce(?, "offset"), follow = coalesce(?, follow),

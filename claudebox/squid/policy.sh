@@ -1,0 +1,46 @@
+#!/bin/sh
+# Answers squid, line by line: may SRC reach DST at PORT with METHOD?
+#   policy.sh ALLOW_DIR MODEL_PORT
+# ALLOW_DIR/127.A.B lists what a box may reach, ALLOW_DIR/127.A.B.S what its slot S may reach beyond that:
+# a `host`, a `.host` (and all below it), or either with `:port`. Without a port: 443, and 80 for plain HTTP.
+# On MODEL_PORT every box that is up may speak; the host is the model API's own.
+set -uf
+dir=$1 model=$2
+
+named() { # PATTERN-NAME HOST
+    case $1 in
+    .*) case .$2 in *"$1") return 0 ;; esac ;;
+    *) [ "$1" = "$2" ] && return 0 ;;
+    esac
+    return 1
+}
+
+listed() { # FILE HOST PORT METHOD
+    [ -r "$1" ] || return 1
+    while read -r pattern; do
+        case $pattern in
+        '') continue ;;
+        *:*) [ "${pattern##*:}" = "$3" ] || continue ;;
+        *) [ "$3" = 443 ] || [ "$3 $4" != "80 CONNECT" -a "$3" = 80 ] || continue ;;
+        esac
+        named "${pattern%:*}" "$2" && return 0
+    done <"$1"
+    return 1
+}
+
+allowed() { # SRC HOST PORT METHOD LISTENING-PORT
+    case $1 in *[!0-9.]* | '') return 1 ;; esac
+    if [ "$5" = "$model" ]; then
+        [ -e "$dir/${1%.*}" ]
+    else
+        listed "$dir/${1%.*}" "$2" "$3" "$4" || listed "$dir/$1" "$2" "$3" "$4"
+    fi
+}
+
+while read -r channel src host port method listening _; do
+    if allowed "$src" "$host" "$port" "$method" "$listening"; then
+        echo "$channel OK"
+    else
+        echo "$channel ERR"
+    fi
+done

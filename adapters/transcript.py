@@ -67,6 +67,10 @@ class Growth:
     async def wait(self) -> set[str]:
         """The threads that have grown since the last call, once there is one."""
         await self._any.wait()
+        return self.taken()
+
+    def taken(self) -> set[str]:
+        """The threads that have grown since the last call, if any."""
         names, self._names = self._names, set()
         self._any.clear()
         return names

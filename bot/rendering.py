@@ -104,7 +104,7 @@ def tool_started(event: ToolStarted) -> Line:
 def tool_ended(started: ToolStarted | None, ended: ToolEnded, seconds: float | None = None) -> Line:
     """A tool call that came back, with how long it took and what it changed where that is known."""
     mark, tone = ("✓", Tone.GOOD) if ended.ok else ("✗", Tone.BAD)
-    took = "" if seconds is None else duration(seconds)
+    took = duration(seconds) if seconds is not None and seconds >= 0.1 else ""
     if started is None:
         return Line(mark, "tool", note=took, tone=tone)
     note = " · ".join(part for part in (edited(started) if ended.ok else "", took) if part)
@@ -156,6 +156,15 @@ def count(number: int) -> str:
     if number < 1000:
         return str(number)
     return f"{number / 1000:.1f}k" if number < 999_950 else f"{number / 1_000_000:.1f}M"
+
+
+def size(number: float) -> str:
+    """A number of bytes in few digits: 512 B, 3.4 kB, 41 MB."""
+    for unit in ("B", "kB", "MB"):
+        if number < 1000:
+            return f"{number:.3g} {unit}"
+        number /= 1000
+    return f"{number:.3g} GB"
 
 
 def diffstat(stat: str) -> str:

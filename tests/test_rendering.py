@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.rendering import completed, count, diffstat, duration, excerpt, line, money, tool_ended
+from bot.rendering import completed, count, diffstat, duration, excerpt, line, money, size, tool_ended
 from bot.safetext import clean, one_line, reveal
 from executor.events import (
     Accepted,
@@ -83,7 +83,8 @@ def test_tool_that_came_back_says_how_it_went_and_how_long_it_took():
 
 
 def test_edit_says_how_many_lines_it_changed():
-    assert tool_ended(EDIT, ToolEnded("t2", True), 0).plain == "✓ Edit  calc.py  +2 −1 · 0.0s"
+    assert tool_ended(EDIT, ToolEnded("t2", True), 0.11).plain == "✓ Edit  calc.py  +2 −1 · 0.1s"
+    assert tool_ended(EDIT, ToolEnded("t2", True), 0.09).plain == "✓ Edit  calc.py  +2 −1"
     assert tool_ended(EDIT, ToolEnded("t2", False)).plain == "✗ Edit  calc.py"
 
 
@@ -123,6 +124,10 @@ def test_amounts_have_as_many_digits_as_matter():
     assert [count(n) for n in (0, 999, 1000, 12_345, 999_949, 999_950, 4_500_000)] == [
         "0", "999", "1.0k", "12.3k", "999.9k", "1.0M", "4.5M",
     ]  # fmt: skip
+
+
+def test_sizes_have_three_digits_at_most():
+    assert [size(n) for n in (0, 999, 1000, 41_234_567, 3e9)] == ["0 B", "999 B", "1 kB", "41.2 MB", "3 GB"]
 
 
 def test_diff_stat_is_said_in_few_words():

@@ -1,0 +1,58 @@
+"""What runs, what waits for an answer and what it has cost, over all threads."""
+
+from __future__ import annotations
+
+from adapters.console_asks import Question
+from bot.model import Entry
+from executor.events import AskClosed, AskRaised, Completed
+
+HEADLINES = frozenset({"accepted", "ask", "answer", "complete"})
+"""The types of events that matter of a thread that is not looked at."""
+
+
+class Board:
+    """Kept up by every entry that is read."""
+
+    def __init__(self) -> None:
+        self.running: dict[str, str] = {}
+        """The thread of each job that has not ended."""
+        self.costs: dict[str, float] = {}
+        """What each job has cost that ended while we looked on."""
+        self._asks: dict[str, tuple[str, str, Question]] = {}
+
+    def update(self, thread: str, entry: Entry) -> None:
+        """Take note of an entry."""
+        match entry.event:
+            case Completed(cost_usd=cost):
+                self.running.pop(entry.job, None)
+                self._asks = {ask: row for ask, row in self._asks.items() if row[1] != entry.job}
+                if cost:
+                    self.costs[entry.job] = cost
+                return
+            case AskRaised() as ask:
+                self._asks[ask.id] = (thread, entry.job, Question.raised(ask))
+            case AskClosed(id=ask_id):
+                self.close(ask_id)
+            case _:
+                pass
+        self.running[entry.job] = thread
+
+    def confirm(self, thread: str, question: Question) -> None:
+        """A question that no job waits on."""
+        self._asks[question.id] = (thread, "", question)
+
+    def close(self, ask: str) -> None:
+        """An ask needs no answer any more."""
+        self._asks.pop(ask, None)
+
+    def questions(self, thread: str) -> list[Question]:
+        """What waits for an answer in a thread, the oldest first."""
+        return [question for where, _, question in self._asks.values() if where == thread]
+
+    def asking(self) -> list[str]:
+        """The threads where something waits for an answer."""
+        return list(dict.fromkeys(thread for thread, _, _ in self._asks.values()))
+
+    def busy(self, thread: str) -> bool:
+        """Whether a job of the thread runs or waits its turn."""
+        return thread in self.running.values()

@@ -13,8 +13,10 @@ from bot.errors import StoreUnavailable
 
 T = TypeVar("T")
 
+_FULL = "the disk that holds it is full; free some space and try again"
 _ENVIRONMENT = {
-    sqlite3.SQLITE_FULL: "the disk that holds it is full; free some space and try again",
+    sqlite3.SQLITE_FULL: _FULL,
+    sqlite3.SQLITE_IOERR_SHMSIZE: _FULL,  # what a full disk is called while the file is being opened
     sqlite3.SQLITE_BUSY: "another process holds it locked; end that process and try again",
     sqlite3.SQLITE_LOCKED: "another process holds it locked; end that process and try again",
     sqlite3.SQLITE_READONLY: "it may not be written; check its owner and mode, and that its disk is not read-only",
@@ -83,8 +85,8 @@ class Database(aiosqlite.Connection):
 
 def unavailable(error: sqlite3.Error, path: Path) -> StoreUnavailable | None:
     """The sentence for an error that is not ours but the disk's or another process's; None for ours."""
-    code = getattr(error, "sqlite_errorcode", None)
-    reason = _ENVIRONMENT.get(code & 0xFF) if code is not None else None
+    code = getattr(error, "sqlite_errorcode", 0)
+    reason = _ENVIRONMENT.get(code) or _ENVIRONMENT.get(code & 0xFF)  # a precise code, or its kind
     if reason is None:
         return None
     return StoreUnavailable(f"Nothing of this was accepted, since {path} cannot be used: {reason} ({error}).")

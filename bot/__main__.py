@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
-from adapters.console import Console
 from executor.local import LocalBackend
 
+from adapters.console import Console
 from adapters.transcript import Transcript
 from bot import cli
 from bot.claude_cli import executable
@@ -104,7 +104,7 @@ async def serving(config: Config, surfaces: Sequence[Surface]) -> AsyncIterator[
         await stack.enter_async_context(
             background(
                 partial(expire, store, runner),
-                partial(forget, store, config.retention.events_days),
+                partial(forget, store, list(sites.values()), config.retention.events_days),
                 partial(report_denials, backend, runner),
             )
         )

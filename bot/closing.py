@@ -39,7 +39,7 @@ class Closing:
         return Pushed(session.branch, result.commit, result.url)
 
     async def conclude(self, ending: turn.Ending) -> None:
-        """Store the terminal state, the last event and the audit entry together, then clear up."""
+        """Store the terminal state, the last event and the audit entry together, then close the slot."""
         job, now = self._record.job, self._parts.clock()
         duration = int(1000 * (now - (job.started or job.created)))
         stored = await self._parts.store.job(job.id) or job
@@ -58,16 +58,15 @@ class Closing:
         await self._record.transition(
             ending.state, events=[done], audit=audit, ended=now, exit_code=ending.exit_code, reason=ending.reason
         )
-        await self._clear(job.slot)
+        if job.slot:
+            await self._close_slot(job.slot)
 
-    async def _clear(self, slot: int) -> None:
+    async def _close_slot(self, slot: int) -> None:
         job = self._record.job
         try:
-            if slot:
-                await self._site.backend.allow(job.project, slot, [])
-            await self._site.boxrun.gc([job.id])
+            await self._site.backend.allow(job.project, slot, [])
         except (ExecutorError, OSError) as error:
-            log.warning("left-overs of a job stay until the next start: %s", error, extra={"job": job.id})
+            log.warning("a slot stays open until its next job: %s", error, extra={"job": job.id})
 
     async def _commit(self, session: Session) -> list[Event]:
         job = self._record.job

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 
 from bot.errors import StoreUnavailable
 from bot.model import AuditEntry, Job
 from bot.runner import Runner
+from bot.site import Site
 from bot.store import Store
 from executor.backend import Backend
+from executor.errors import ExecutorError
 
 log = logging.getLogger(__name__)
 
@@ -60,9 +62,11 @@ async def expire(store: Store, runner: Runner, *, clock: Callable[[], float] = t
         await asyncio.sleep(min(max(wait, 0.05), 60.0))
 
 
-async def forget(store: Store, days: int, *, clock: Callable[[], float] = time.time) -> None:
-    """Remove events past their retention and ids older than a day, every hour, until cancelled."""
+async def forget(store: Store, sites: Iterable[Site], days: int, *, clock: Callable[[], float] = time.time) -> None:
+    """Remove events and journals past their retention and ids older than a day, every hour, until cancelled."""
     while True:
+        for site in sites:
+            await _sweep(store, site, clock() - days * _DAY)
         try:
             await store.forget_seen(clock() - _DAY)
             await store.expire_grants(clock())
@@ -70,6 +74,20 @@ async def forget(store: Store, days: int, *, clock: Callable[[], float] = time.t
         except StoreUnavailable as error:
             log.warning("nothing was forgotten: %s", error)
         await asyncio.sleep(_HOUR)
+
+
+async def _sweep(store: Store, site: Site, before: float) -> None:
+    """Stop what runs in a box though the store says that it has ended, and remove what ended long ago."""
+    try:
+        for status in await site.boxrun.list():
+            job = await store.job(status.job)
+            if status.state == "running" and (job is None or job.state.terminal):
+                log.warning("a left-over of an ended job is stopped", extra={"job": status.job})
+                await site.boxrun.stop(status.job)
+            elif status.state != "running" and (job is None or (job.state.terminal and job.ended < before)):
+                await site.boxrun.gc([status.job])
+    except (ExecutorError, StoreUnavailable, OSError) as error:
+        log.warning("the box of %s could not be swept: %s", site.id, error)
 
 
 async def report_denials(backend: Backend, runner: Runner) -> None:

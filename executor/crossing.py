@@ -34,7 +34,12 @@ HAVE = Script(
     "look into the sandbox's repository",
     BOX
     + """export GIT_DIR="$repo"
-if [ -L "$top" ] || [ -L "$repo" ] || ! [ -d "$repo" ] || ! git rev-parse --git-dir >/dev/null 2>&1; then
+sound() {
+  [ -d "$repo" ] && ! [ -L "$repo" ] && ! [ -L "$top" ] && git rev-parse --git-dir && {
+    ! at=$(git rev-parse -q --verify refs/rdev/base) || git cat-file -e "$at"
+  }
+}
+if ! sound >/dev/null 2>&1; then
   if [ -e "$top" ] || [ -L "$top" ]; then
     chmod -R u+rwX "$top.broken" 2>/dev/null || :
     rm -rf "$top.broken"

@@ -58,7 +58,7 @@ def branch_of(session: str) -> str:
 
 def valid_branch(name: str) -> bool:
     """Whether git allows the name for a branch (as `git check-ref-format --branch`)."""
-    return bool(name) and name not in ("@", "HEAD") and len(name.encode()) <= 240 and not _BAD_REF.search(name)
+    return bool(name) and name not in ("@", "HEAD") and len(name) <= 240 and not _BAD_REF.search(name)
 
 
 def is_commit(text: str) -> bool:
@@ -161,7 +161,7 @@ def parse_refs(lines: Iterable[str]) -> dict[str, str]:
     refs = {}
     for text in lines:
         name, _, ref = text.partition(" ")
-        if is_commit(name) and valid_branch(ref):
+        if is_commit(name) and ref and not _BAD_REF.search(ref):
             refs[ref] = name
     return refs
 

@@ -83,6 +83,9 @@ start() {
     git config "branch.$branch.merge" "$(git symbolic-ref refs/rdev/base | sed s,^refs/remotes/origin,refs/heads,)" || :
     return 0
   done
+  # Only a sound repository that never had a base may be without one.
+  git rev-parse --git-dir >/dev/null
+  if git symbolic-ref -q refs/rdev/base; then echo "the base branch is damaged" >&2; exit 1; fi
 }
 fill() {
   [ "$h" ] || return 0

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +17,7 @@ class RunningCommand:
     def __init__(self, process: asyncio.subprocess.Process, stderr: asyncio.Task[bytes]) -> None:
         self._process = process
         self._stderr = stderr
+        self.said = 0
 
     async def write(self, data: bytes) -> None:
         assert self._process.stdin
@@ -27,7 +30,9 @@ class RunningCommand:
 
     async def read(self, limit: int = 65536) -> bytes:
         assert self._process.stdout
-        return await self._process.stdout.read(limit)
+        part = await self._process.stdout.read(limit)
+        self.said += len(part)
+        return part
 
     async def wait(self) -> int:
         code = await self._process.wait()
@@ -46,11 +51,15 @@ class BareBackend:
     guarded: Path
     git_environment: dict[str, str] = field(default_factory=dict)
     calls: int = 0
+    """How many commands were run."""
+    said: int = 0
+    """Bytes that commands wrote to stdout."""
 
     def _agent(self, cwd: str) -> list[str]:
         return [
             "bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--clearenv",
-            "--uid", "1000", "--gid", "1000", "--setenv", "PATH", "/usr/bin:/bin", "--setenv", "HOME", "/home/agent", "--setenv", "TERM", "dumb",
+            "--uid", "1000", "--gid", "1000", "--setenv", "TERM", "dumb",
+            "--setenv", "PATH", "/usr/bin:/bin", "--setenv", "HOME", "/home/agent",
             "--ro-bind", "/usr", "/usr", "--symlink", "usr/bin", "/bin", "--symlink", "usr/lib", "/lib",
             "--symlink", "usr/lib64", "/lib64", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp",
             "--dir", "/home/agent", "--bind", str(self.workspace), "/workspace", "--chdir", cwd or "/workspace", "--",
@@ -69,16 +78,22 @@ class BareBackend:
             stdin=pipe,
             stdout=pipe,
             stderr=pipe,
+            start_new_session=True,
             cwd=None if agent else self.guarded,
             env={"PATH": "/usr/bin:/bin", "HOME": str(self.guarded)} | ({} if agent else self.git_environment),
         )
         assert process.stderr
         reading = asyncio.create_task(process.stderr.read())
         try:
-            yield RunningCommand(process, reading)
+            yield (command := RunningCommand(process, reading))
+            self.said += command.said
         finally:
-            if process.returncode is None:
-                process.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            assert process.stdout
+            # wait() also waits for the pipes, and a full one is not read by itself.
+            while await process.stdout.read(1 << 20):
+                pass
             await process.wait()
             reading.cancel()
 

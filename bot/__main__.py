@@ -11,8 +11,6 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
-from executor.local import LocalBackend
-
 from adapters.console import Console
 from adapters.transcript import Transcript
 from bot import cli
@@ -33,6 +31,7 @@ from bot.upkeep import background, expire, forget, report_denials
 from executor.backend import Box, Limits
 from executor.durable import Boxrun
 from executor.errors import ExecutorError
+from executor.local import LocalBackend
 from executor.repository import Repository
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -61,7 +62,12 @@ class Database(aiosqlite.Connection):
 
     async def __aenter__(self) -> Self:  # type: ignore[explicit-override]
         """Open the file."""
-        await self
+        try:
+            await self
+        except BaseException:
+            # aiosqlite tells its thread to stop and leaves it; a loop closed meanwhile would make the thread fail.
+            await asyncio.to_thread(self._thread.join)
+            raise
         return self
 
     async def run(self, function: Callable[[Connection], T]) -> T:

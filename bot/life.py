@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from bot import turn
 from bot.closing import Closing, stopped
-from bot.errors import Stale, UserError
+from bot.errors import JobEnded, Stale, UserError
 from bot.journal import ClaudeReader, OutputReader, Reading
 from bot.model import Ask, AskKind, AskState, AuditEntry, Job, JobKind, JobState, Session
 from bot.question import Question
@@ -19,7 +19,7 @@ from bot.site import Site
 from bot.stream import Inbox
 from executor import claude
 from executor.backend import Denial
-from executor.errors import ExecutorError, InputClosed, JobUnknown
+from executor.errors import BoxFailed, ExecutorError, InputClosed, JobUnknown
 from executor.events import AskClosed, Event, FollowUp, Notice, Started, Usage
 from executor.frames import Chunk, Exited, Lost, Unknown
 
@@ -40,6 +40,7 @@ class Life:
         self._store = parts.store
         self._lock = asyncio.Lock()  # between a follow-up and the end of input: one of them is first
         self._closed = False
+        self._prompted = False
         self._stopping = bool(job.reason)
         self._launching: asyncio.Task[None] | None = None
         self._sent: set[str] = set()
@@ -57,8 +58,8 @@ class Life:
             await self._run()
         except (UserError, ExecutorError) as error:
             await self._fail(str(error))
-        except Stale:
-            log.warning("another service follows this job", extra={"job": self.job.id})
+        except (Stale, JobEnded) as error:
+            log.warning("another service has taken this job: %r", error, extra={"job": self.job.id})
         except Exception:  # whatever breaks on our side must not leave a job that nobody watches
             log.exception("a job failed on our side", extra={"job": self.job.id})
             await self._fail(f"something broke on our side; the log has the details under {self.job.id}")
@@ -77,7 +78,10 @@ class Life:
         except (ExecutorError, OSError) as error:
             log.warning("could not stop a failed job: %s", error, extra={"job": self.job.id})
         ending = stopped(self.job.reason) if self._stopping else turn.Ending(JobState.FAILED, 1, sentence)
-        await self._closing.conclude(ending)
+        try:
+            await self._closing.conclude(ending)
+        except JobEnded:
+            log.info("it had ended before", extra={"job": self.job.id})
 
     # launch
 
@@ -95,7 +99,9 @@ class Life:
         return turn.Ending(JobState.SUCCEEDED, 0)
 
     async def _work(self, session: Session) -> turn.Ending:
-        if self.job.state is not JobState.RUNNING and not await self._launched(session):
+        if self.job.state is JobState.RUNNING:
+            await self._revive()
+        elif not await self._launched(session):
             await self._kill()
             return stopped(self.job.reason)
         async with self._site.stream.follow(self.job.id, self.job.offset) as inbox:
@@ -104,6 +110,13 @@ class Life:
             elif self.job.kind is JobKind.CLAUDE:
                 await self._resend()
             return await self._follow(inbox, session)
+
+    async def _revive(self) -> None:
+        """Make sure that the way out of a job found running is open; the job itself needs nothing of us."""
+        try:
+            await self._site.backend.start(self._site.box)
+        except BoxFailed as error:
+            await self._record.tell("error", "box", str(error))
 
     async def _launched(self, session: Session) -> bool:
         """Launch the job; False when it was stopped meanwhile."""
@@ -157,7 +170,7 @@ class Life:
     async def follow_up(self, actor: str, text: str, audit: AuditEntry, *, seen_id: str) -> bool:
         """Hand the running Claude a further message; False when it takes none any more."""
         async with self._lock:
-            if self._closed or self._stopping or self.job.state is not JobState.RUNNING:
+            if self._closed or self._stopping or not self._prompted:
                 return False
             entry = (await self._record.append([FollowUp(actor, text)], audit=[audit], seen_id=seen_id))[0]
             await self._send_text(entry.seq, text)
@@ -222,6 +235,7 @@ class Life:
                 if isinstance(entry.event, FollowUp):
                     await self._send_text(entry.seq, entry.event.text)
             seq = entries[-1].seq
+        self._prompted = True
         await self.send_answers()
 
     async def _send_text(self, number: int, text: str) -> None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from bot.config import ServiceLimits
-from bot.errors import JobEnded, UserError
+from bot.errors import JobEnded, StoreUnavailable, UserError
 from bot.life import Life
 from bot.model import AuditEntry, Job, JobState
 from bot.record import Parts
@@ -33,6 +33,7 @@ class Runner:
         self._lives: dict[str, Life] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._queue: dict[str, Job] = {}
+        self._leaving = False
 
     @property
     def _store(self) -> Store:
@@ -52,6 +53,7 @@ class Runner:
 
     async def __aexit__(self, *_: object) -> None:
         """Let go of the jobs: they go on in their boxes."""
+        self._leaving = True
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -99,10 +101,17 @@ class Runner:
             self._pump()
             return changed is not None
         life = self._lives.get(job.id)
-        if life is None or await self._store.transition(job.id, life.job.state, audit=audit, reason=reason) is None:
+        if life is None:
             return False
-        await life.stop(reason)
-        return True
+        try:
+            # The reason goes first: a kill of ours in between must not make a stop look like a failure.
+            known = await self._store.transition(job.id, life.job.state, audit=audit, reason=reason)
+        except StoreUnavailable as error:
+            await life.stop(reason)
+            raise UserError(f"It is stopped, but that could not be recorded. {error}") from error
+        if known is not None:
+            await life.stop(reason)
+        return known is not None
 
     async def ended(self, job: str) -> None:
         """Wait until a running job is over in the store."""
@@ -122,7 +131,7 @@ class Runner:
     def _pump(self) -> None:
         """Start what may start, oldest first: one job at a time in a session, and no more than the limits."""
         for job in list(self._queue.values()):
-            if len(self._lives) >= self._limits.jobs:
+            if self._leaving or len(self._lives) >= self._limits.jobs:
                 return
             if job.project not in self._sites or self._blocked(job):
                 continue

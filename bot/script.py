@@ -144,8 +144,7 @@ def prompt(message: Mapping[str, Any]) -> str:
     follow_up = _FOLLOW_UP.search(text)
     if follow_up:
         return follow_up[1]
-    remark = message["role"] == "system" or any(block["type"] == "tool_result" for block in blocks)
-    return "" if remark else text
+    return "" if message["role"] == "system" or text == "Tool loaded." else text
 
 
 def _turns(steps: Iterable[Step]) -> Iterator[Turn]:

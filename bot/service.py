@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
 from bot import commands
 from bot.acts import Acts
@@ -43,6 +44,7 @@ class Service:
         redacted = text != message.text.strip().replace("\x00", "\ufffd")
         message = Message(message.id, message.surface, message.thread, message.actor, text)
         reply = await self._guarded(message, lambda: self._dispatch(message))
+        reply = replace(reply, text=self._redactor.clean(reply.text))
         if redacted and not reply.error:
             return reply.with_note("Your message held something that looks like a secret; it was taken out first.")
         return reply

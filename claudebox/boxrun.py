@@ -39,6 +39,8 @@ LINE = 32 << 20
 """Bytes of one line of input, at most."""
 GRACE = 1.5
 BEAT = 15.0
+PACE = 0.004
+"""Seconds between two rounds of a follower that has caught up."""
 LOG = 65536
 """Bytes of runner.log, at most."""
 STAGE = "/mnt"
@@ -100,6 +102,13 @@ def start_time(pid: int) -> str:
             return f.read().rsplit(b")", 1)[1].split()[19].decode()
     except OSError:
         return ""
+
+
+def ended(pidfd: int, seconds: float) -> bool:
+    """Wait for a process to end."""
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
 
 
 def children(pid: int) -> list[int]:
@@ -294,7 +303,7 @@ class Job:
             fd = os.pidfd_open(int(pid or 0))
         except (OSError, ValueError):
             return -1
-        if start_time(int(pid)) == began:
+        if start_time(int(pid)) == began and not ended(fd, 0):  # a zombie is dead, whoever neglects to bury it
             return fd
         os.close(fd)
         return -1
@@ -865,6 +874,7 @@ class Follower:
         self.requests = b""
         self.asking = False
         self.spoke = time.monotonic()
+        self.round = 0.0
         self.inotify = kernel("inotify_init1", IN_NONBLOCK | IN_CLOEXEC)
         self.poll = select.epoll()
         self.poll.register(self.inotify, select.EPOLLIN)
@@ -878,8 +888,19 @@ class Follower:
             for job in list(self.ready):
                 self.advance(self.jobs[job])
             self.flush()
-            if self.asking or self.jobs:
-                self.wait(0 if self.ready else BEAT - (time.monotonic() - self.spoke))
+            if self.ready:
+                self.wait(0)
+            elif self.asking or self.jobs:
+                self.wait(BEAT - (time.monotonic() - self.spoke))
+                self.gather()
+
+    def gather(self) -> None:
+        """Let many small writes become one frame: what comes right after a round waits a moment for more."""
+        pause = self.round + PACE - time.monotonic()
+        if pause > 0:
+            time.sleep(pause)
+            self.wait(0)
+        self.round = time.monotonic()
 
     # requests
 
@@ -1260,11 +1281,6 @@ def stop(root: str, _wrap: str, words: list[str]) -> None:
     if record is None and not sweep(job.id):
         raise Refusal("Some processes of the job could not be killed; they may be stuck in the kernel.")
     tell(record or {"lost": True})
-
-
-def ended(pidfd: int, seconds: float) -> bool:
-    """Wait for a process to end."""
-    return bool(select.select([pidfd], [], [], seconds)[0])
 
 
 def jobs(root: str) -> list[str]:

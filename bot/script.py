@@ -8,7 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-_REMINDER = re.compile(r"<system-reminder>.*?</system-reminder>", re.DOTALL)
+_ADDED = re.compile(
+    r"<(system-reminder|task-notification)>.*?</\1>|\[Request interrupted by user[^\]]*\]|\ATool loaded\.\Z", re.DOTALL
+)
 _FOLLOW_UP = re.compile(
     r"The user sent a new message while you were working:\s*(.*?)(?:\n\nThis is how Claude Code|\Z)", re.DOTALL
 )
@@ -140,11 +142,11 @@ def prompt(message: Mapping[str, Any]) -> str:
     content = message["content"]
     blocks: list[Any] = [{"type": "text", "text": content}] if isinstance(content, str) else content
     texts = [block.get("text", "") for block in blocks if block["type"] == "text"]
-    text = _REMINDER.sub("", "\n".join(texts)).strip()
+    text = _ADDED.sub("", "\n".join(texts)).strip()
     follow_up = _FOLLOW_UP.search(text)
     if follow_up:
         return follow_up[1]
-    return "" if message["role"] == "system" or text == "Tool loaded." else text
+    return "" if message["role"] == "system" else text
 
 
 def _turns(steps: Iterable[Step]) -> Iterator[Turn]:

@@ -54,6 +54,11 @@ class Commands:
         """Whether anything is still to be done."""
         return bool(self._waiting) or self._turns > 0
 
+    @property
+    def done(self) -> bool:
+        """Whether anything was done, in this process or before it."""
+        return bool(self._done)
+
     def expect(self, uuid: str) -> None:
         """A message is being sent."""
         if uuid not in self._done:

@@ -92,8 +92,17 @@ class Translator:
 
     @property
     def idle(self) -> bool:
-        """Whether a result came and nothing that was sent is still to be done: the job's input may be closed."""
-        return self._results > 0 and not self._running and not self._commands.waiting
+        """Whether all that was sent is done and nothing goes on: the job's input may be closed.
+
+        Closing it before would deny what Claude still has to ask; a background task that ends gives it another turn.
+        """
+        begun = self._results > 0 or self._commands.done
+        return begun and not (self._running or self._commands.waiting or self._background)
+
+    @property
+    def background(self) -> int:
+        """How many subagents and commands run in the background; a server that Claude started never ends."""
+        return self._background
 
     @property
     def unknown(self) -> int:

@@ -112,7 +112,10 @@ class Batch:
         if self._asked == question.id:
             return
         self._asked = question.id
-        where = question.hint if self._answers is not None else f"waits for an answer: /rdev answer {question.id} …"
+        elsewhere = (
+            f"waits for an answer: /rdev answer {question.id} {' | '.join(map(one_line, question.choices)) or '…'}"
+        )
+        where = question.hint if self._answers is not None else elsewhere
         self._write([MARGIN + self._paint.dim(where)])
 
     async def _answer(self, question: Question, line: str) -> None:

@@ -8,6 +8,7 @@ from rich.cells import cell_len
 
 from adapters.flow import MARGIN
 from adapters.paint import Paint, fit, fold
+from bot.model import AskKind
 from bot.rendering import Line, Tone, excerpt
 from bot.safetext import reveal
 from executor.events import AskRaised
@@ -70,7 +71,8 @@ class Lines:
         rows = []
         if ask.body.strip() != ask.title.strip():
             rows = [MARGIN + row for row in self.folded(reveal(ask.body.strip("\n")))]
-        for number, choice in enumerate(ask.choices, 1):
+        plain = ask.kind != AskKind.QUESTION and len(ask.choices) <= 2  # yes or no: the keys say as much
+        for number, choice in enumerate(() if plain else ask.choices, 1):
             first, *more = self.folded(reveal(choice).replace("\n", " "), less=5)
             rows.append(f"{MARGIN}{self._paint.tone(Tone.ASK, str(number))}  {first}")
             rows += [f"{MARGIN}   {row}" for row in more]

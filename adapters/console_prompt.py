@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol, TextIO, cast
 
 from prompt_toolkit import PromptSession
-from prompt_toolkit.application import create_app_session
+from prompt_toolkit.application import create_app_session, get_app
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.data_structures import Size
 from prompt_toolkit.document import Document
@@ -90,16 +90,22 @@ class Prompt:
     def print(self, rows: list[str]) -> None:
         """Put rows above, for good, and draw anew what changes."""
         app = self._session.app if self._session else None
-        if app is None or not app.is_running:
-            self._outlet.write("".join(f"{row}\n" for row in rows))
+        text = "".join(f"{row}\n" for row in rows)
+        if app is None or app.context is None or not app.is_running:
+            self._outlet.write(text)
         elif rows:
             # What run_in_terminal would do, without giving the keyboard back to the terminal in between: what is
-            # typed or pasted just then would be echoed by it.
-            app.renderer.erase()
-            self._outlet.write("".join(f"{row}\n" for row in rows))
-            app.renderer.render(app, app.layout)
+            # typed or pasted just then would be echoed by it. The context makes it this application that draws.
+            app.context.copy().run(self._put_above, text)
         elif not self._outlet.behind:
             app.invalidate()
+
+    def _put_above(self, text: str) -> None:
+        app = get_app()
+        app.renderer.erase()
+        self._outlet.write(text)
+        app.render_counter += 1  # what is drawn is kept for as long as this stays
+        app.renderer.render(app, app.layout)
 
     def _make(self) -> PromptSession[str]:
         return PromptSession(
@@ -173,7 +179,7 @@ class _Words(Completer):
     ) -> Iterator[Completion]:
         text = document.text_before_cursor
         word = text.rpartition(" ")[2]
-        return (Completion(found, -len(word)) for found in self._complete(text))
+        return (Completion(found, -len(word)) for found in (self._complete(text) if text.startswith("/") else ()))
 
 
 class _History(FileHistory):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -134,6 +136,18 @@ async def test_missing_directory_is_named(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable, match=r"nowhere/rdev\.db cannot be opened: No such file or directory"):
         async with store_with_job(tmp_path / "nowhere"):
             pass
+
+
+def test_store_that_did_not_open_leaves_no_thread_behind(tmp_path: Path) -> None:
+    async def fail_to_open() -> None:
+        with pytest.raises(StoreUnavailable):
+            async with store_with_job(tmp_path / "nowhere"):
+                pass
+
+    before = threading.active_count()
+    for _ in range(20):
+        asyncio.run(fail_to_open())
+        assert threading.active_count() == before
 
 
 def test_file_of_an_older_version_is_brought_forward_with_its_rows(tmp_path: Path) -> None:

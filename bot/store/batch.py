@@ -27,8 +27,6 @@ def commit(
     Raises, with nothing committed, sqlite3.Error when the disk or another process was in the way, and what a
     function raised that was alone.
     """
-    if connection.in_transaction:  # a rollback that failed with the disk is made up for here
-        connection.execute("ROLLBACK")
     numbered: dict[str, int] = {}
     connection.execute("BEGIN IMMEDIATE")
     try:

@@ -12,6 +12,7 @@ from bot import turn
 from bot.closing import Closing, stopped
 from bot.errors import JobEnded, Stale, UserError
 from bot.journal import ClaudeReader, OutputReader, Reading
+from bot.launch import launch
 from bot.model import Ask, AskKind, AskState, AuditEntry, Job, JobKind, JobState, Session
 from bot.question import Question
 from bot.record import Parts, Record
@@ -135,35 +136,7 @@ class Life:
         return True
 
     async def _launch(self, session: Session) -> None:
-        site, job = self._site, self.job
-        await self._record.transition(JobState.STARTING, started=self._parts.clock())
-        await site.backend.start(site.box)
-        slot = await self._store.take_slot(job.id, job.project)
-        self._record.job = replace(self.job, slot=slot)
-        await self._allow(session)
-        if job.kind is JobKind.GIT and job.text.split()[0] in ("fetch", "pull"):
-            await site.repository.fetch()
-        await self._start(session)
-        await self._record.transition(JobState.RUNNING, events=[Started(session.branch)])
-
-    async def _allow(self, session: Session) -> None:
-        grants = await self._store.grants(self.job.project, session.id, self._parts.clock())
-        box = [*self._site.box.domains, *(grant.domain for grant in grants if not grant.session)]
-        own = [grant.domain for grant in grants if grant.session]
-        await self._site.backend.allow(self.job.project, 0, box)
-        await self._site.backend.allow(self.job.project, self.job.slot, own)
-
-    async def _start(self, session: Session) -> None:
-        begin = self._site.repository.begin(session.name, f"before {self.job.id}")
-        spec = turn.spec(self.job, session, self._site.project, self._parts.claude, auth=self._parts.auth)
-        if session.claude_started:
-            # The worktree is there, and the CLI needs 300 ms before it reads anything: the snapshot is taken
-            # meanwhile, and the prompt waits for it.
-            (_, before), _ = await asyncio.gather(begin, self._site.boxrun.start(self.job.id, spec))
-        else:
-            _, before = await begin
-            await self._site.boxrun.start(self.job.id, spec)
-        self._before = before.commit
+        self._before = await launch(self._record, self._site, self._parts, session)
 
     # steer
 

@@ -64,9 +64,11 @@ class Database(aiosqlite.Connection):
         """Open the file."""
         try:
             await self
-        except BaseException:
+        except BaseException as error:
             # aiosqlite tells its thread to stop and leaves it; a loop closed meanwhile would make the thread fail.
             await asyncio.to_thread(self._thread.join)
+            if isinstance(error, sqlite3.Error) and (sentence := unavailable(error, self.path)) is not None:
+                raise sentence from error
             raise
         return self
 
@@ -80,7 +82,9 @@ class Database(aiosqlite.Connection):
         try:
             result: T = await self._execute(self._call, function)  # type: ignore[no-untyped-call]
         except sqlite3.Error as error:
-            raise (unavailable(error, self.path) or error) from error
+            if (sentence := unavailable(error, self.path)) is None:
+                raise
+            raise sentence from error
         return result
 
     def _call(self, function: Callable[[Connection], T]) -> T:
@@ -101,7 +105,8 @@ def unavailable(error: sqlite3.Error, path: Path) -> StoreUnavailable | None:
 def _connect(path: Path, patience: float, pragmas: Iterable[str]) -> Connection:
     # The file holds prompts and output; SQLite gives its -wal and -shm the same mode.
     try:
-        path.touch(mode=0o600)
+        if not path.exists():
+            path.touch(mode=0o600)
     except OSError as error:
         raise StoreUnavailable(f"{path} cannot be opened: {error.strerror}.") from error
     connection = sqlite3.connect(
@@ -111,9 +116,6 @@ def _connect(path: Path, patience: float, pragmas: Iterable[str]) -> Connection:
         connection.numbered = {}
         for pragma in pragmas:
             connection.execute(f"PRAGMA {pragma}").close()
-    except sqlite3.Error as error:
-        connection.close()
-        raise (unavailable(error, path) or error) from error
     except BaseException:
         connection.close()
         raise

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from executor.backend import Container
 from executor.git import ORIGIN
 from executor.git_settings import PACK, REVISIONS
-from executor.guarded import PUSH_BYTES
 from executor.script import Running, Script
 from executor.worktree_scripts import BOX, ENTER
 
@@ -75,13 +73,13 @@ rm -f "$repo/rdev.refs"
 )
 
 
-async def carry(source: Running, sink: Running, first: bytes) -> None:
+async def carry(source: Running, sink: Running, first: bytes = b"", *, limit: int | None = None) -> None:
     """Stream a pack; its end is only told to the sink once the source ended well."""
     size, part = 0, first or await source.process.read(CHUNK)
     while part:
         size += len(part)
-        if size > PUSH_BYTES and sink.script.container is Container.GIT:
-            raise sink.script.failed(1, f"more than {PUSH_BYTES >> 20} MiB of new objects")
+        if limit is not None and size > limit:
+            raise sink.script.failed(1, f"more than {limit} bytes of new objects")
         await sink.feed(part, last=False)
         part = await source.process.read(CHUNK)
     await source.ended()

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 # gc in the foreground: a process left behind would be killed with the exec, or hold the sandbox open.
+# The threshold at git's default: a lower one would have patches shown as binary.
 QUIET = {
     "core.hooksPath": "/dev/null",
     "core.fsmonitor": "false",
+    "core.bigFileThreshold": "512m",
     "submodule.recurse": "false",
     "fetch.recurseSubmodules": "false",
     "protocol.ext.allow": "never",

@@ -13,6 +13,8 @@ from executor.script import Running, Script, Shell
 
 PUSH_BYTES = 2 << 30
 """The most that one push may bring out of the sandbox."""
+_MEMORY_KIB = 4 << 20
+"""What checking a pack may take of memory: a small pack can describe objects of any size."""
 
 _ENTER = (
     """set -euf
@@ -24,6 +26,10 @@ unset GIT_WORK_TREE GIT_INDEX_FILE GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIR
         | {
             "credential.helper": "",
             "core.askPass": "",
+            # Larger objects are streamed where they are checked, not held in memory.
+            "core.bigFileThreshold": "32m",
+            "core.packedGitWindowSize": "64m",
+            "core.packedGitLimit": "512m",
             "push.gpgSign": "false",
             "push.recurseSubmodules": "no",
             "transfer.fsckObjects": "true",
@@ -73,8 +79,8 @@ _PACK = Script(
     Container.GIT,
     seconds=3600,
 )
-# $1 is the session, $2 the commit as the sandbox names it, $3 the remote, $4 not empty where a pack comes. As a server
-# does with a stranger's push: into quarantine, every object checked, nothing missing; only then is it ours.
+# $1 is the session, $2 the commit as the sandbox names it, $3 the remote, $4 how large a pack may be, empty for none.
+# As a server does with a stranger's push: into quarantine, every object checked, nothing missing; only then is it ours.
 _PUSH = Script(
     "push to the remote",
     _ENTER
@@ -82,9 +88,12 @@ _PUSH = Script(
 trap 'rm -rf "$waiting"' EXIT
 rm -rf "$waiting"; mkdir -p "$waiting/pack"
 export GIT_OBJECT_DIRECTORY="$waiting" GIT_ALTERNATE_OBJECT_DIRECTORIES="$GIT_DIR/objects"
-if [ "$4" ]; then git index-pack --stdin --fix-thin --strict --max-input-size={PUSH_BYTES} >/dev/null; fi
-[ "$(git cat-file -t "$tip")" = commit ]
-git rev-list --objects --quiet "$tip" --not --all
+(
+  ulimit -v {_MEMORY_KIB}
+  if [ "$4" ]; then git index-pack --stdin --fix-thin --strict --threads=2 --max-input-size="$4" >/dev/null; fi
+  [ "$(git cat-file -t "$tip")" = commit ]
+  git rev-list --objects --quiet "$tip" --not --all
+)
 unset GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES
 for kind in pack rev idx; do
   find "$waiting/pack" -name "*.$kind" -exec mv -f '{{}}' "$GIT_DIR/objects/pack/" ';'
@@ -139,6 +148,7 @@ class Guarded:
 
     shell: Shell
     url: str
+    push_bytes: int = PUSH_BYTES
 
     async def fetch(self, *, ask_head: bool) -> Fetched:
         """Fetch every branch and tag of the remote, making the repository on first use."""
@@ -158,7 +168,7 @@ class Guarded:
 
     def push(self, session: str, tip: str, *, packed: bool) -> AbstractAsyncContextManager[Running]:
         """What takes a pack, checks it and pushes the commit; it says `pushed` or `nothing`."""
-        return self.shell.start(_PUSH, session, tip, self.url, "pack" if packed else "")
+        return self.shell.start(_PUSH, session, tip, self.url, str(self.push_bytes) if packed else "")
 
     async def forget(self, session: str) -> None:
         """Drop what is remembered of a session's pushes."""

@@ -16,7 +16,7 @@ from executor import worktree_scripts as scripts
 from executor.backend import Backend
 from executor.crossing import carry, mirrored, updates
 from executor.errors import RepositoryError
-from executor.guarded import Guarded, revisions
+from executor.guarded import PUSH_BYTES, Guarded, revisions
 from executor.script import TIMED_OUT, Shell
 from executor.worktree import (
     Changes,
@@ -38,14 +38,21 @@ class Repository:
     """One project's repository; every method raises RepositoryError with what git said."""
 
     def __init__(
-        self, backend: Backend, project: str, url: str, branch: str = "", *, protected: Sequence[str] = ()
+        self,
+        backend: Backend,
+        project: str,
+        url: str,
+        branch: str = "",
+        *,
+        protected: Sequence[str] = (),
+        push_bytes: int = PUSH_BYTES,
     ) -> None:
         self._shell = Shell(backend, project)
         self._where = git.remote(url)
         self._wanted = branch
         self._base = branch
         self._protected = tuple(protected)
-        self._guarded = Guarded(self._shell, url)
+        self._guarded = Guarded(self._shell, url, push_bytes)
         self._crossing = asyncio.Lock()
         self._sessions: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -170,7 +177,7 @@ class Repository:
                 raise crossing.GIVE.failed(1, "the sandbox named no commit")
             pack = pack or await source.process.read()
             async with self._guarded.push(session, tip, packed=bool(pack)) as sink:
-                await carry(source, sink, pack)
+                await carry(source, sink, pack, limit=self._guarded.push_bytes)
                 outcome = (await sink.read()).data
                 await sink.ended()
         url = git.pull_request_url(self._where, branch, self._base) if self._base else ""
@@ -179,7 +186,7 @@ class Repository:
     async def _bring(self, changed: bytes, want: set[str], have: set[str]) -> None:
         async with self._guarded.pack(want, have) as source, self._shell.start(crossing.TAKE, self._base) as sink:
             await sink.feed(b"%d\n%s" % (len(changed), changed), last=False)
-            await carry(source, sink, b"")
+            await carry(source, sink)
             await sink.ended()
 
     def _lock(self, session: str) -> asyncio.Lock:

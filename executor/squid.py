@@ -26,7 +26,7 @@ INWARDS = (
     *("192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4"),
     *("::/127", "64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8"),
 )
-"""Addresses that no public name should have: this machine, its neighbours, a cloud's metadata, and ways to write them."""
+"""What no public name should lead to: this machine, its neighbours, a cloud's metadata, and ways to write those."""
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _PATTERN = re.compile(rf"(\.?{_LABEL}(?:\.{_LABEL})*)(?::([0-9]{{1,5}}))?")

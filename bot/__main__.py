@@ -73,6 +73,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _chat(args: argparse.Namespace) -> int:
+    # With CPython's 5 ms a busy event loop starves the store's thread, and commits take hundreds of milliseconds.
+    sys.setswitchinterval(0.0005)
     config = cli.load(args)
     cli.log_to(config.state_dir / "rdev.log")
 

@@ -57,7 +57,7 @@ async def _verify(path: Path) -> int:
 async def _export(path: Path) -> int:
     async with Store.open(path) as store:
         async for row in store.export():
-            sys.stdout.write(row + "\n")
+            sys.stdout.write(row)
     return 0
 
 

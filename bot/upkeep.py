@@ -79,6 +79,8 @@ async def forget(store: Store, sites: Iterable[Site], days: int, *, clock: Calla
 async def _sweep(store: Store, site: Site, before: float) -> None:
     """Stop what runs in a box though the store says that it has ended, and remove what ended long ago."""
     try:
+        if site.id not in await site.backend.status():
+            return
         for status in await site.boxrun.list():
             job = await store.job(status.job)
             if status.state == "running" and (job is None or job.state.terminal):

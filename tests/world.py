@@ -112,7 +112,7 @@ def settings(directory: Path, model: str, **project: Any) -> dict[str, Any]:
     return {
         "state_dir": str(directory / "state"),
         "model": {"url": model, "key": {"env": "MODEL_KEY"}},
-        "backend": {"private_networks": ["127.0.0.0/8"], "hosts": {"allowed.example.org": "127.0.0.1"}},
+        "backend": {"private_networks": ["127.0.0.0/8"], "hosts": {"new.example.org": "127.0.0.1"}},
         "projects": {
             "demo": {"url": str(directory / "remote.git"), "push": "auto", "rights": rights, **project},
         },

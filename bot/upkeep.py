@@ -81,15 +81,21 @@ async def _sweep(store: Store, site: Site, before: float) -> None:
     try:
         if site.id not in await site.backend.status():
             return
+        ended = {status.job for status in await site.boxrun.list() if await _is_over(store, status.job)}
+        # Listed once more, after the store was asked: a job may have ended between the two looks.
         for status in await site.boxrun.list():
-            job = await store.job(status.job)
-            if status.state == "running" and (job is None or job.state.terminal):
+            if status.job in ended and status.state == "running":
                 log.warning("a left-over of an ended job is stopped", extra={"job": status.job})
                 await site.boxrun.stop(status.job)
-            elif status.state != "running" and (job is None or (job.state.terminal and job.ended < before)):
+            elif status.job in ended and await _is_over(store, status.job, before):
                 await site.boxrun.gc([status.job])
     except (ExecutorError, StoreUnavailable, OSError) as error:
         log.warning("the box of %s could not be swept: %s", site.id, error)
+
+
+async def _is_over(store: Store, name: str, before: float = float("inf")) -> bool:
+    job = await store.job(name)
+    return job is None or (job.state.terminal and job.ended < before)
 
 
 async def report_denials(backend: Backend, runner: Runner) -> None:

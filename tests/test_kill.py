@@ -140,7 +140,7 @@ async def shown(directory: Path) -> list[Event]:
 
 def journal(directory: Path, kind: JobKind) -> list[Event]:
     """What the job's journal says, read in one go."""
-    (path,) = (directory / "state" / "boxes" / "demo" / "jobs").glob("jobs/*/out")
+    (path,) = (directory / "state" / "boxes" / "demo" / "jobs").glob("*/out")
     data = path.read_bytes()
     reader = ClaudeReader(Redactor(), 0, "") if kind is JobKind.CLAUDE else OutputReader(Redactor(), 0)
     readings = (reader.read(data), reader.read(b"", final=True))

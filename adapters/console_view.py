@@ -60,6 +60,8 @@ class View:
         self._rows: list[str] = []
         self._blanks = 0
         """Blank rows that wait for something to stand before."""
+        self._fresh = True
+        """Whether nothing of the block has been drawn."""
 
     def feed(self, entry: Entry) -> None:
         """Draw one more entry."""
@@ -149,7 +151,7 @@ class View:
     def _begin(self, block: _Block, *, alone: bool = False) -> None:
         self.close()
         self._blanks = int(self._block is not None and (alone or self._parted(block)))
-        self._block = block
+        self._block, self._fresh = block, True
 
     def _parted(self, block: _Block) -> bool:
         if self._block in (None, block):
@@ -160,12 +162,14 @@ class View:
         # Blank rows are held back until something follows: text may begin and end with many.
         most = _BLANKS if self._block is _Block.OUTPUT else 2
         for row in rows:
+            if not row and self._fresh and self._block is _Block.TEXT:
+                continue
             if not row:
                 self._blanks = min(self._blanks + 1, most)
                 continue
             self._rows += [""] * self._blanks
             self._rows.append(row)
-            self._blanks = 0
+            self._blanks, self._fresh = 0, False
 
 
 _BLOCKS = {

@@ -24,6 +24,8 @@ class Flow:
         self._code = False
         self._held = ""
         self._line = ""
+        self._column = 0
+        """Characters of the line so far, in rows that are gone too: tabs count from its beginning."""
         self._hang = -1
         """The depth of later rows of a line that was begun; -1 at its first row."""
 
@@ -54,14 +56,18 @@ class Flow:
 
     def _add(self, piece: str) -> None:
         if "\r" in piece:
-            self._line, piece = "", piece.rpartition("\r")[2]
-        self._line += clean(piece).replace("\n", " ").expandtabs(8)
+            self._line, self._column, piece = "", 0, piece.rpartition("\r")[2]
+        stop = self._column % 8
+        piece = (" " * stop + clean(piece).replace("\n", " ")).expandtabs(8)[stop:]
+        self._line += piece
+        self._column += len(piece)
 
     def _rows(self, width: int, *, ended: bool) -> list[str]:
         words = self._prose and not self._code
         hang = self._hang if self._hang >= 0 else _depth(self._line) if words else 0
         rows = fold(self._line, width - len(MARGIN), words=words, hang=hang) if width else [self._line]
         self._line = "" if ended else rows.pop()
+        self._column = 0 if ended else self._column
         self._hang = -1 if ended else hang if rows else self._hang
         done = [self._styled(row) for row in rows]
         if ended and self._prose and rows and rows[0].lstrip().startswith("```"):
@@ -73,6 +79,7 @@ class Flow:
             return ""
         if not self._prose:
             return MARGIN + row
+        row = row.rstrip(" ")  # which may be wider than the terminal
         if row.lstrip().startswith("```"):
             return MARGIN + self._paint.dim(row)
         if self._code:

@@ -52,24 +52,30 @@ def wants_colour(tty: bool, environ: Mapping[str, str]) -> bool:
 
 
 def fold(text: str, width: int, *, words: bool, hang: int = 0) -> list[str]:
-    """The text in rows of at most so many cells, broken at spaces if `words`; later rows begin with `hang` spaces."""
+    """The text in rows of at most so many cells, broken at spaces if `words`; later rows begin with `hang` spaces.
+
+    More text at the end changes the last row only.
+    """
     width = max(width, hang + 4)
     rows = []
-    # A row holds at most as many characters as cells; a text of zero-width ones is broken early, which hurts nobody.
-    while len(text) > width or (not text.isascii() and cell_len(text) > width):
+    while _is_wider(text.rstrip(" ") if words else text, width):
         head = text[:width] if text.isascii() else chop_cells(text[:width], width)[0]
         cut = len(head)
-        if words and text[cut : cut + 1] != " ":
+        if words and text[cut] != " ":
             space = head.rfind(" ")
             cut = space if space > 0 and head[:space].strip() else cut
         rows.append(text[:cut].rstrip() if words else text[:cut])
-        rest = text[cut:].removeprefix(" ") if words else text[cut:]
-        text = " " * hang + rest if rest else ""
-    return [*rows, text] if text or not rows else rows
+        text = " " * hang + (text[cut:].lstrip(" ") if words else text[cut:])
+    return [*rows, text]
+
+
+def _is_wider(text: str, width: int) -> bool:
+    # A row holds at most as many characters as cells: a text of zero-width ones is broken early, which hurts nobody.
+    return len(text) > width or (not text.isascii() and cell_len(text) > width)
 
 
 def fit(text: str, width: int) -> str:
     """The text cut to so many cells, with an ellipsis where something is missing."""
-    if cell_len(text[: width + 1]) <= width and len(text) <= width:
+    if not _is_wider(text, width):
         return text
     return chop_cells(text[:width], width - 1)[0].rstrip() + "…" if width > 1 else ""

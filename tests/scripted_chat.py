@@ -38,7 +38,7 @@ EDIT = {"file_path": "calc.py", "old_string": "return a - b", "new_string": "ret
 PROSE = """I'll run the tests first, to see **what** fails.
 
 Then I'll read `calc.py`, since the name of the failing test points there;
-if it is what it looks like, the fix is one line, and the rest of this long paragraph is here to be folded where it ends.
+if it is what it looks like, the fix is one line, and the rest of this paragraph is here to be folded where it ends.
 """
 DONE = """Fixed: `add` subtracted.
 
@@ -60,6 +60,7 @@ class Script:
     def __init__(self, transcript: Transcript, thread: str, job: str, pause: float) -> None:
         self._transcript, self._thread, self._job, self._pause, self._seq = transcript, thread, job, pause, 0
         self.answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.stopped = False
 
     async def show(self, *events: Event, pause: float = 1) -> None:
         first, self._seq = self._seq + 1, self._seq + len(events)
@@ -141,6 +142,8 @@ class Script:
                 case _:
                     code = await self.fix()
         except asyncio.CancelledError:
+            if not self.stopped:  # the program ends, and with it this stand-in for a box
+                raise
             await self.show(Completed("cancelled", 130, 1000, f"stopped by {ACTOR}"), pause=0)
             return
         cost = 0.043 if kind == "claude" else 0
@@ -171,9 +174,7 @@ class ScriptedChat:
             case ["/rdev", "status", *_]:
                 return Reply("demo     running   1 job\npantheon stopped   0 jobs")
             case ["/rdev", "diff", *_]:
-                return Reply(
-                    "--- a/calc.py\n+++ b/calc.py\n@@ -1,2 +1,2 @@\n def add(a, b):\n-    return a - b\n+    return a + b\n"
-                )
+                return Reply("--- a/calc.py\n+++ b/calc.py\n@@ -1,2 +1,2 @@\n def add(a, b):\n-    a - b\n+    a + b\n")
             case ["/rdev", "delete", *_]:
                 ask = Ask(
                     "c1", "", "demo", "s1", AskKind.CONFIRM, json.dumps({"title": "Delete?"}), AskState.OPEN, 0, 0
@@ -217,6 +218,7 @@ class ScriptedChat:
     async def _stop(self, thread: str) -> Reply:
         if thread not in self._scripts or self._scripts[thread][1].done():
             return Reply("Nothing was running.")
+        self._scripts[thread][0].stopped = True
         self._scripts[thread][1].cancel()
         return Reply("Stopped: j1.", thread)
 

@@ -30,6 +30,7 @@ class Service:
     """Reads what people write, checks their rights where it acts, and answers with a sentence."""
 
     def __init__(self, context: Context, redactor: Redactor) -> None:
+        self.context = context
         self._store = context.store
         self._redactor = redactor
         self._lookup = context.lookup

@@ -135,6 +135,7 @@ async def test_several_questions_are_answered_together(tmp_path: Path) -> None:
         colour, number = await cli.asked(), await cli.asked()
         assert (colour.kind, colour.title, colour.choices) == ("question", "Which colour?", ("Red", "Blue"))
         assert claude.answer_line([(number.request, '"2"')]) is None
+        assert claude.answer_line([(colour.request, '"Red"')]) is None
         line = claude.answer_line([(number.request, '"as many as you like"'), (colour.request, '["Red", "Blue"]')])
         assert line is not None
         await cli.tell(line)
@@ -372,6 +373,7 @@ def test_the_environment_holds_one_dummy_and_no_key() -> None:
         environment = claude.environment(auth=auth, max_retries=3)  # type: ignore[arg-type]
         assert [key for key, value in environment.items() if value == claude.DUMMY_KEY] == [name]
         assert environment["CLAUDE_CODE_MAX_RETRIES"] == "3"
+        assert environment["NO_PROXY"] == environment["no_proxy"]
 
 
 @given(st.text())
@@ -386,12 +388,14 @@ def test_a_message_is_one_line_whatever_it_says(text: str) -> None:
 def test_permission_rules_stay_in_the_session() -> None:
     rule = {"type": "addRules", "rules": [{"toolName": "Bash"}], "behavior": "allow", "destination": "localSettings"}
     mode = {"type": "setMode", "mode": "acceptEdits", "destination": "session"}
-    given = {"tool_name": "Bash", "input": {"command": "ls"}, "permission_suggestions": [rule, mode]}
+    place = {"type": "addDirectories", "directories": ["/x"], "destination": "session"}
+    given = {"tool_name": "Bash", "input": {"command": "ls"}, "permission_suggestions": [rule, place, mode]}
     (asked,) = asks("r1", given)
     answer = claude.answer_line([(asked.request, json.dumps(ALLOW_SESSION))])
     assert answer is not None
-    assert json.loads(answer)["response"]["response"]["updatedPermissions"] == [{**rule, "destination": "session"}]
-    (without,) = asks("r1", {**given, "permission_suggestions": [mode]})
+    kept = json.loads(answer)["response"]["response"]["updatedPermissions"]
+    assert kept == [{**rule, "destination": "session"}, place]
+    (without,) = asks("r1", {**given, "permission_suggestions": [place, mode]})
     assert without.choices == (ALLOW, DENY)
 
 

@@ -238,6 +238,26 @@ def test_a_block_cut_off_before_its_end_is_completed_from_the_whole() -> None:
     assert [event.end for event in found if isinstance(event, Text)] == [False, False, True]
 
 
+def test_a_block_that_was_not_streamed_is_shown_beside_one_that_was() -> None:
+    journal = [*started(), delta("Hello"), assistant(said("Hello"), said("A second block"))]
+    assert shown(events(journal)) == "HelloA second block"
+
+
+def test_the_end_of_a_turn_ends_what_was_being_said() -> None:
+    found = [event for event in events([*started(), delta("Hel"), result()]) if isinstance(event, Text)]
+    assert [event.end for event in found] == [False, True]
+
+
+def test_an_error_of_a_tool_is_shown_without_its_wrapping() -> None:
+    failed = {
+        "type": "tool_result",
+        "tool_use_id": "t",
+        "is_error": True,
+        "content": "<tool_use_error>No.</tool_use_error>",
+    }
+    assert events([line(type="user", message={"content": [failed]})]) == [ToolEnded("t", False, "No.")]
+
+
 def test_a_message_that_begins_again_is_announced() -> None:
     stop = line(type="stream_event", event={"type": "message_stop"}, abandoned_blocks={"from_block_index": 0})
     found = events([*started(), delta("Hel"), stop, *started("m2"), delta("Hello")])
@@ -370,6 +390,15 @@ def test_an_older_cli_tells_by_its_results_what_is_done() -> None:
 def test_how_far_a_message_is_is_told_once() -> None:
     found = [ack.state for translation in translated(lines("ctl_followup.log")) for ack in translation.acks]
     assert found == ["queued", "started", "queued", "started", "completed", "completed"]
+    again = [lifecycle("u1", state) for state in ("queued", "completed", "completed", "queued")]
+    assert [ack.state for translation in translated(again) for ack in translation.acks] == ["queued", "completed"]
+
+
+def test_turns_that_the_cli_still_has_are_waited_for() -> None:
+    translator = Translator(_state_after([result(queued_turn_count=1)]))
+    assert not translator.idle
+    translator.feed(result(queued_turn_count=0))
+    assert translator.idle
 
 
 JSON = st.recursive(

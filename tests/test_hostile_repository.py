@@ -6,9 +6,12 @@ Every trap leaves a file in /workspace where it goes off inside, and one in `can
 from __future__ import annotations
 
 import subprocess
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from bare_backend import BareBackend
+from local_box import local_box
 from workshop import TRAILERS, Workshop, git, workshop
 
 from executor.errors import RepositoryError
@@ -18,9 +21,10 @@ KEY = "-----BEGIN OPENSSH PRIVATE KEY----- c2VjcmV0LWRlcGxveS1rZXk"
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Workshop:
+async def shop(tmp_path: Path) -> AsyncIterator[Workshop]:
     (tmp_path / "canaries").mkdir()
-    return workshop(tmp_path)
+    async with local_box(tmp_path) as backend:
+        yield workshop(tmp_path, backend=backend)
 
 
 def fired(shop: Workshop) -> set[str]:
@@ -281,13 +285,16 @@ async def test_a_push_beyond_its_bound_is_refused(tmp_path: Path) -> None:
     assert list(shop.remote_refs()) == ["refs/heads/main"]
 
 
-async def test_the_deploy_key_opens_the_remote_and_never_reaches_the_box(shop: Workshop, tmp_path: Path) -> None:
+async def test_the_deploy_key_opens_the_remote_and_never_reaches_the_box(tmp_path: Path) -> None:
     key, seen = tmp_path / "key-of-demo", tmp_path / "seen"
     key.write_text(KEY)
-    (tmp_path / "bin").mkdir()
+    for name in ("bin", "canaries"):
+        (tmp_path / name).mkdir()
     ssh = tmp_path / "bin/ssh"
     ssh.write_text(f'#!/bin/sh\nprintf "%s\\n" "$*" >>{seen}\nfor last; do :; done\nexec sh -c "$last"\n')
     ssh.chmod(0o755)
+    shop = workshop(tmp_path)
+    assert isinstance(shop.backend, BareBackend)
     shop.backend.git_environment |= {
         "PATH": f"{tmp_path}/bin:/usr/bin:/bin",
         "GIT_SSH_COMMAND": f"ssh -i {key} -o IdentitiesOnly=yes -o BatchMode=yes",

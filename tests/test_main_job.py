@@ -40,7 +40,7 @@ async def test_claude_changes_files_and_the_commit_reaches_the_remote(tmp_path: 
 
         assert done.state == "succeeded", done
         assert text_of(events) == "I look first. It is fixed."
-        assert [e.title for e in events if isinstance(e, ToolStarted)][0] == "cat README.md"
+        assert next(e.title for e in events if isinstance(e, ToolStarted)) == "cat README.md"
         assert all(e.ok for e in events if isinstance(e, ToolEnded))
         commit = next(e for e in events if isinstance(e, Committed))
         pushed = next(e for e in events if isinstance(e, Pushed))

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+from local_box import local_box
 from workshop import TRAILERS, Workshop, git, workshop
 
 from executor.errors import RepositoryError
@@ -16,6 +17,29 @@ BOX = "git --git-dir=/workspace/repo/.git"
 @pytest.fixture
 def shop(tmp_path: Path) -> Workshop:
     return workshop(tmp_path)
+
+
+async def test_a_sessions_whole_life_is_the_same_in_the_real_sandbox(tmp_path: Path) -> None:
+    async with local_box(tmp_path) as backend:
+        shop = workshop(tmp_path, backend=backend)
+        repository = shop.repository
+        worktree, before = await repository.begin("fix", "turn")
+        assert (before.number, worktree.base) == (1, shop.remote_refs()["refs/heads/main"])
+        await shop.work("echo new >new; rm README")
+        assert "+new" in await repository.diff("fix")
+        assert (await repository.changes("fix", before.commit)).since.startswith("2 files changed")
+        commit = await repository.commit("fix", "work", TRAILERS, "local:0")
+        assert commit
+        assert (await repository.push("fix")).commit == commit.commit
+        assert shop.remote_refs()["refs/heads/rdev/fix"] == commit.commit
+        theirs = shop.colleague("b.txt", "b\n")
+        await repository.fetch()
+        assert await shop.work("git rev-parse origin/main") == f"{theirs}\n"
+        await repository.rewind("fix", before.number)
+        assert await shop.work("ls") == "README\nsrc\n"
+        assert [c.number for c in await repository.checkpoints("fix")] == [1, 2]
+        await repository.close_worktree("fix")
+        assert await backend.sh("ls /workspace/worktrees") == ""
 
 
 # --- cloning and fetching --------------------------------------------------------------------------------------

@@ -84,10 +84,13 @@ async def test_planted_keys_are_found_nowhere(tmp_path: Path) -> None:
             assert (await w.done(pushed)).state == "succeeded"  # over ssh, with the deploy key
             spare = {ssh.deploy_key}
             assert [path for path in files_with(tmp_path, wanted) if path not in spare and not _is_squid(path)] == []
-            objects = subprocess.run(
-                ["git", "cat-file", "--batch-all-objects", "--batch"], cwd=remote, check=True, capture_output=True
-            )
-            assert not found_in(objects.stdout, wanted)
+            assert not found_in(objects_of(remote), wanted)
+
+
+def objects_of(repository: Path) -> bytes:
+    """Every object of a repository, unpacked."""
+    argv = ["git", "cat-file", "--batch-all-objects", "--batch"]
+    return subprocess.run(argv, cwd=repository, check=True, capture_output=True).stdout
 
 
 def _is_squid(path: Path) -> bool:

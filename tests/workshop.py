@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bare_backend import BareBackend
+from local_box import LocalBox
 
 from executor.repository import Repository
 
@@ -33,7 +34,7 @@ def git(where: Path, *args: str) -> str:
 class Workshop:
     """The remote is bare; `clone` is a colleague's."""
 
-    backend: BareBackend
+    backend: BareBackend | LocalBox
     repository: Repository
     remote: Path
     clone: Path
@@ -73,7 +74,14 @@ class Workshop:
         return {line.split(" ")[0]: line.split(" ")[1] for line in lines}
 
 
-def workshop(root: Path, *, empty: bool = False, protected: Iterable[str] = (), branch: str = "") -> Workshop:
+def workshop(
+    root: Path,
+    *,
+    backend: LocalBox | None = None,
+    empty: bool = False,
+    protected: Iterable[str] = (),
+    branch: str = "",
+) -> Workshop:
     """A remote with one commit on main (README, src/a.txt, .gitignore with *.log) and a box that knows nothing yet."""
     for name in ("remote.git", "workspace", "guarded", "clone"):
         (root / name).mkdir(parents=True)
@@ -81,10 +89,8 @@ def workshop(root: Path, *, empty: bool = False, protected: Iterable[str] = (), 
     git(remote, "init", "-q", "--bare", "-b", "main")
     git(clone, "init", "-q", "-b", "main")
     git(clone, "remote", "add", "origin", str(remote))
-    backend = BareBackend(root / "workspace", root / "guarded")
-    made = Workshop(
-        backend, Repository(backend, "demo", str(remote), branch, protected=tuple(protected)), remote, clone
-    )
+    box = backend or BareBackend(root / "workspace", root / "guarded")
+    made = Workshop(box, Repository(box, "demo", str(remote), branch, protected=tuple(protected)), remote, clone)
     if not empty:
         (clone / "README").write_text("hello\n")
         (clone / ".gitignore").write_text("*.log\n")

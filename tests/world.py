@@ -126,12 +126,13 @@ async def world(
     *,
     files: Mapping[str, str] | None = None,
     sections: Mapping[str, Any] | None = None,
+    model_port: int = 0,
     **project: Any,
 ) -> AsyncIterator[World]:
     """A running service in a directory; entered again in the same directory it is the service after a restart."""
     if not (directory / "remote.git").exists():
         make_remote(directory, files)
-    async with ScriptedModel(load(json.dumps(script or {})), key=KEY) as model:
+    async with ScriptedModel(load(json.dumps(script or {})), port=model_port, key=KEY) as model:
         data = {**settings(directory, model.url, **project), **(sections or {})}
         config = parse(data, directory / "rdev.toml", {"MODEL_KEY": KEY})
         transcript = Transcript(directory / "console")

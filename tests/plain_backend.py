@@ -105,10 +105,8 @@ async def _run(argv: Sequence[str], cwd: Path) -> AsyncIterator[PlainProcess]:
 
 
 async def _close(process: asyncio.subprocess.Process, stderr: asyncio.Task[bytes]) -> None:
-    assert process.stdin is not None
-    process.stdin.close()
+    # Closes our ends at once: `wait` would wait for the end of a pipe that nobody reads, or that a grandchild holds open.
+    process._transport.close()  # type: ignore[attr-defined]  # there is no public way
     await process.wait()
     stderr.cancel()
     await asyncio.gather(stderr, return_exceptions=True)
-    transport = process._transport  # type: ignore[attr-defined]  # what else closes pipes that a grandchild holds open
-    transport.close()

@@ -105,7 +105,7 @@ async def _run(argv: Sequence[str], cwd: Path) -> AsyncIterator[PlainProcess]:
 
 
 async def _close(process: asyncio.subprocess.Process, stderr: asyncio.Task[bytes]) -> None:
-    # Closes our ends at once: `wait` would wait for the end of a pipe that nobody reads, or that a grandchild holds open.
+    # Closes our ends at once: `wait` waits for the end of a pipe too, which nobody reads or a grandchild holds open.
     process._transport.close()  # type: ignore[attr-defined]  # there is no public way
     await process.wait()
     stderr.cancel()

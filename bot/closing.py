@@ -6,7 +6,7 @@ import json
 import logging
 
 from bot import turn
-from bot.model import Ask, AskKind, AuditEntry, JobKind, JobState, Session
+from bot.model import Ask, AskKind, AskState, AuditEntry, JobKind, JobState, Session
 from bot.question import Question
 from bot.record import Parts, Record
 from bot.site import Site
@@ -33,10 +33,20 @@ class Closing:
             await self._offer_push(session, before)
         await self.conclude(ending)
 
-    async def push(self, session: Session) -> Pushed:
-        """Push the session's branch; raises RepositoryError."""
+    async def push(self, session: Session) -> None:
+        """Push the session's branch, for a job that does nothing else; raises RepositoryError."""
+        pushed = await self._push(session)
+        await self._record.append([pushed], phase="pushed", close_asks=await self._settled(session))
+
+    async def _push(self, session: Session) -> Pushed:
         result = await self._site.repository.push(session.name)
         return Pushed(session.branch, result.commit, result.url)
+
+    async def _settled(self, session: Session) -> list[tuple[str, AskState]]:
+        """The session's open asks for a push, which a push or a newer ask makes pointless."""
+        asks = await self._parts.store.open_asks(session.project)
+        mine = [ask for ask in asks if ask.session == session.id and ask.kind is AskKind.PUSH]
+        return [(ask.id, AskState.WITHDRAWN) for ask in mine]
 
     async def conclude(self, ending: turn.Ending) -> None:
         """Store the terminal state, the last event and the audit entry together, then close the slot."""
@@ -94,7 +104,8 @@ class Closing:
                 ask, raised = self._record.ask(question)
                 asks.append(ask)
                 events.append(raised)
-        await self._record.append(events, asks=asks, phase="pushed")
+        close = await self._settled(session) if events else []
+        await self._record.append(events, asks=asks, close_asks=close, phase="pushed")
 
     async def _changed(self, session: Session, before: str) -> bool:
         """Whether there is something to push, and this turn had a part in it as far as can be told."""
@@ -107,7 +118,7 @@ class Closing:
 
     async def _push_or_tell(self, session: Session) -> Event:
         try:
-            return await self.push(session)
+            return await self._push(session)
         except RepositoryError as error:
             return Notice("error", "push", f"The push failed: {error}")
 

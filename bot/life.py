@@ -96,7 +96,7 @@ class Life:
             await self._site.backend.start(self._site.box)
             await self._record.transition(JobState.RUNNING, events=[Started(session.branch)])
         if self.job.phase == "":
-            await self._record.append([await self._closing.push(session)], phase="pushed")
+            await self._closing.push(session)
         return turn.Ending(JobState.SUCCEEDED, 0)
 
     async def _work(self, session: Session) -> turn.Ending:

@@ -168,6 +168,7 @@ async def test_push_waits_for_approval_where_the_project_says_so(tmp_path: Path)
         pushed = await w.service.answer(ask.id, "push", "local:approver")
         assert (await w.done(pushed)).state == "succeeded"
         assert "rdev/fix-it" in w.git("branch")
+        assert (await w.say("/rdev asks demo")).text == "Nothing waits for an answer."
 
 
 async def test_refused_domain_is_told_asked_and_granted_at_once(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ Every trap leaves a file in /workspace where it goes off inside, and one in `can
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -89,11 +90,10 @@ _HOOKS = [
 async def plant(shop: Workshop) -> None:
     """Work in a session whose repository is trapped in every way there is."""
     await shop.repository.open_worktree("fix")
-    for name in _HOOKS:
-        for where in ("/workspace/repo/.git/hooks", "/workspace/hooks"):
-            body = f"#!/bin/sh\n{trap(shop, f'hook-{name}')}\n"
-            await shop.work(f"mkdir -p {where}; cat >{where}/{name} <<'E'\n{body}E\nchmod +x {where}/{name}")
+    hooks = "".join(f"hook {name} {shlex.quote(trap(shop, f'hook-{name}'))}\n" for name in _HOOKS)
     await shop.work(
+        "hook() { for d in /workspace/repo/.git/hooks /workspace/hooks; do mkdir -p $d;"
+        f"printf '#!/bin/sh\\n%s\\n' \"$2\" >$d/$1; chmod +x $d/$1; done; }}\n{hooks}"
         "echo '* diff=evil filter=evil merge=evil' >.gitattributes; cp .gitattributes /workspace/attributes"
     )
     await shop.work("echo from the agent >src/a.txt; echo new >new.txt")

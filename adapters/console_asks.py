@@ -21,15 +21,14 @@ class Question:
     title: str
     choices: tuple[str, ...]
     multiple: bool = False
-    letters: bool = True
-    """Whether a and y stand for the first choice, and d and n for the refusal."""
+    kind: AskKind = AskKind.CONFIRM
 
     @classmethod
     def raised(cls, ask: AskRaised) -> Question:
         """The question in an event."""
-        letters = ask.kind != AskKind.QUESTION
-        choices = ask.choices or (_DEFAULTS.get(AskKind(ask.kind), ("allow", "deny")) if letters else ())
-        return cls(ask.id, one_line(ask.title, 100), choices, ask.multiple, letters)
+        kind = AskKind(ask.kind)
+        usual = () if kind is AskKind.QUESTION else _DEFAULTS.get(kind, ("allow", "deny"))
+        return cls(ask.id, one_line(ask.title, 100), ask.choices or usual, ask.multiple, kind)
 
     @classmethod
     def replied(cls, ask: Ask) -> Question:
@@ -39,6 +38,16 @@ class Question:
         except (KeyError, TypeError, ValueError):
             title = "Go on?"
         return cls(ask.id, one_line(title, 100), _DEFAULTS.get(ask.kind, ("allow", "deny")))
+
+    @property
+    def letters(self) -> bool:
+        """Whether a and y stand for the first choice, and d and n for the refusal; to a question they are words."""
+        return self.kind is not AskKind.QUESTION
+
+    @property
+    def lasting(self) -> bool:
+        """Whether it may be answered when its job has ended."""
+        return self.kind in (AskKind.PUSH, AskKind.DOMAIN)
 
     @property
     def keys(self) -> str:

@@ -18,6 +18,7 @@ from adapters.flow import MARGIN
 from adapters.outlet import Outlet
 from adapters.paint import Paint
 from adapters.transcript import Growth, Transcript
+from bot.model import AskKind
 from bot.rendering import Tone
 from bot.safetext import one_line
 from executor.events import Accepted, Completed
@@ -52,7 +53,7 @@ class Batch:
             self._write(
                 [*([] if first else [""]), f"{place} {self._paint.tone(Tone.GOOD, '›')} {one_line(command, 500)}"]
             )
-            sizes = {thread.name: thread.size for thread in self._transcript.threads()}
+            sizes = self._sizes()
             reply = await self._chat.handle(Message(uuid.uuid4().hex, SURFACE, self._thread, self._actor, command))
             code, first = await self._show(reply, sizes), False
             await self._outlet.drained()
@@ -61,19 +62,23 @@ class Batch:
         return code
 
     async def _show(self, reply: Reply, sizes: dict[str, int]) -> int:
+        """Draw a reply and what comes of it; the exit code."""
         self._write(drawn(reply, self._lines, self._paint))
         if reply.error:
             return REFUSED
-        for ask in reply.asks:
-            question = Question.replied(ask)
+        self._thread = reply.thread or self._thread
+        code, questions = 0, [Question.replied(ask) for ask in reply.asks]
+        if reply.job and reply.thread:
+            code, questions = await self._follow(reply.job, sizes.get(reply.thread, 0))
+        for question in questions:
+            sizes, self._asked = self._sizes(), ""
             self._invite(question)
             if self._answers is not None:
-                await self._answer(question, await _line(self._answers))
-        self._thread = reply.thread or self._thread
-        return await self._follow(reply.job, sizes.get(reply.thread, 0)) if reply.job and reply.thread else 0
+                code = await self._answer(question, await _line(self._answers), sizes)
+        return code
 
-    async def _follow(self, job: str, offset: int) -> int:
-        """Draw the thread until the job has ended; its exit code."""
+    async def _follow(self, job: str, offset: int) -> tuple[int, list[Question]]:
+        """Draw the thread until the job has ended; its exit code, and what may still be answered."""
         view, board = View(self._paint, self._outlet.columns, self._actor), Board()
         with self._transcript.growing() as growth:
             while True:
@@ -85,8 +90,9 @@ class Batch:
                     if entry.job == job and isinstance(entry.event, Completed):
                         view.close()
                         self._write(view.take())
-                        return entry.event.exit_code
-                asked = board.questions(self._thread)
+                        return entry.event.exit_code, board.questions(self._thread)
+                # A push is asked about at the job's end: its answer is a job of its own, which is shown then.
+                asked = [each for each in board.questions(self._thread) if each.kind is not AskKind.PUSH]
                 self._write(view.take(), [] if asked else view.live(time.time()))
                 await self._outlet.drained()
                 if page.end == offset:
@@ -118,13 +124,21 @@ class Batch:
         where = question.hint if self._answers is not None else elsewhere
         self._write([MARGIN + self._paint.dim(where)])
 
-    async def _answer(self, question: Question, line: str) -> None:
+    async def _answer(self, question: Question, line: str, sizes: dict[str, int] | None = None) -> int:
+        """Pass on what was typed; with the sizes of the threads before, show what comes of it too."""
         if not line:  # the terminal has no more to say
             self._answers = None
-        elif line.strip():
-            reply = await self._chat.answer(question.id, question.line(line), self._actor)
-            self._asked = "" if reply.error else self._asked
-            self._write(drawn(reply, self._lines, self._paint))
+        if not line.strip():
+            return 0
+        reply = await self._chat.answer(question.id, question.line(line), self._actor)
+        self._asked = "" if reply.error else self._asked
+        if sizes is not None:
+            return await self._show(reply, sizes)
+        self._write(drawn(reply, self._lines, self._paint))
+        return 0
+
+    def _sizes(self) -> dict[str, int]:
+        return {thread.name: thread.size for thread in self._transcript.threads()}
 
     def _write(self, rows: list[str], live: list[str] | None = None) -> None:
         text = "".join(f"{row}\n" for row in rows)

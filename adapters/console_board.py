@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
+
 from adapters.console_asks import Question
 from bot.model import Entry
 from executor.events import AskClosed, AskRaised, Completed
 
 HEADLINES = frozenset({"accepted", "ask", "answer", "complete"})
 """The types of events that matter of a thread that is not looked at."""
+
+_CLOSED = 1000
+"""Asks that are remembered as closed, since a job that has ended takes no event that says so."""
 
 
 class Board:
@@ -19,17 +25,18 @@ class Board:
         self.costs: dict[str, float] = {}
         """What each job has cost that ended while we looked on."""
         self._asks: dict[str, tuple[str, str, Question]] = {}
+        self._closed: deque[str] = deque(maxlen=_CLOSED)
 
     def update(self, thread: str, entry: Entry) -> None:
         """Take note of an entry."""
         match entry.event:
             case Completed(cost_usd=cost):
                 self.running.pop(entry.job, None)
-                self._asks = {ask: row for ask, row in self._asks.items() if row[1] != entry.job}
+                self._forget(lambda job, question: job == entry.job and not question.lasting)
                 if cost:
                     self.costs[entry.job] = cost
                 return
-            case AskRaised() as ask:
+            case AskRaised() as ask if ask.id not in self._closed:
                 self._asks[ask.id] = (thread, entry.job, Question.raised(ask))
             case AskClosed(id=ask_id):
                 self.close(ask_id)
@@ -44,6 +51,12 @@ class Board:
     def close(self, ask: str) -> None:
         """An ask needs no answer any more."""
         self._asks.pop(ask, None)
+        self._closed.append(ask)
+
+    def settle(self) -> None:
+        """Forget what is past: asks of jobs that ended, which may have been answered anywhere, and their cost."""
+        self._forget(lambda job, _: job not in self.running)
+        self.costs.clear()
 
     def questions(self, thread: str) -> list[Question]:
         """What waits for an answer in a thread, the oldest first."""
@@ -56,3 +69,6 @@ class Board:
     def busy(self, thread: str) -> bool:
         """Whether a job of the thread runs or waits its turn."""
         return thread in self.running.values()
+
+    def _forget(self, which: Callable[[str, Question], bool]) -> None:
+        self._asks = {ask: row for ask, row in self._asks.items() if not which(row[1], row[2])}

@@ -185,7 +185,7 @@ class Live:
         for thread in self._transcript.threads()[:_SURVEYED]:
             for entry in self._transcript.tail(thread.name, _TAIL_LINES).entries:
                 self._board.update(thread.name, entry)
-        self._board.costs.clear()  # what was spent before is not this chat's
+        self._board.settle()
 
     async def _draw(self, growth: Growth) -> None:
         grown: set[str] = set()

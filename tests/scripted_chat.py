@@ -97,18 +97,28 @@ class Script:
         await self.show(
             Committed("4f1c2ab9d0e1", "rdev/fix-the-test-7c2e", " 1 file changed, 1 insertion(+), 1 deletion(-)")
         )
-        answer = await self.ask(
-            AskRaised("a1", "push", "Push rdev/fix-the-test-7c2e to origin?", "1 commit, 1 file", ("push", "no"))
+        await self.show(
+            AskRaised("a1", "push", "Push rdev/fix-the-test-7c2e?", "It goes to the remote as it is.", ("push", "no"))
         )
-        if answer == "push":
-            await self.show(
-                Pushed("rdev/fix-the-test-7c2e", "4f1c2ab9d0e1", "https://git.example.org/demo/compare/fix")
-            )
+        return 0
+
+    async def push(self) -> int:
+        await self.show(Pushed("rdev/fix-the-test-7c2e", "4f1c2ab9d0e1", "https://git.example.org/demo/compare/fix"))
+        return 0
+
+    async def permission(self) -> int:
+        choices = ("Allow once", "Allow for this session", "Deny")
+        answer = await self.ask(
+            AskRaised(f"{self._job}-a3", "permission", "Bash: rm -r build", "rm -r build\nls\n", choices)
+        )
+        await self.say(f"You said: {answer}\n")
         return 0
 
     async def question(self, *, multiple: bool) -> int:
         choices = ("Red", "Green", "Blue\x1b[2J")
-        answer = await self.ask(AskRaised("a2", "question", "Which colour?", "For the button.", choices, multiple))
+        answer = await self.ask(
+            AskRaised(f"{self._job}-a2", "question", "Which colour?", "For the button.", choices, multiple)
+        )
         await self.say(f"{answer} it is.\n")
         return 0
 
@@ -133,6 +143,10 @@ class Script:
                     code = await self.flood()
                 case ["ask", *words]:
                     code = await self.question(multiple="several" in words)
+                case ["permit", *_]:
+                    code = await self.permission()
+                case ["push"]:
+                    code = await self.push()
                 case ["sleep", *_]:
                     await self.show(Started(), ToolStarted("s", "Bash", "sleep 1000"), pause=0)
                     code = await asyncio.sleep(1000, 0)
@@ -194,6 +208,10 @@ class ScriptedChat:
         said = choice if isinstance(choice, str) else ", ".join(choice)
         if ask == "c1":
             return Reply("demo/x is deleted." if said == "yes" else "Nothing was done.")
+        if ask == "a1":
+            if said != "push":
+                return Reply("It is not pushed; /rdev push does it later.")
+            return await self._start("demo/fix-the-test", "/git", "push")
         for script, _ in self._scripts.values():
             if not script.answer.done():
                 script.answer.set_result(said)

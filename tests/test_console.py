@@ -126,8 +126,10 @@ def test_thread_is_shown_as_it_happens_and_asks_are_answered_by_a_key(state):
     with chat(state) as terminal:
         terminal.type("/claude demo fix the test\r")
         terminal.until("y push · n no")
-        terminal.type("y")
         terminal.until("✓ done")
+        terminal.type("y")
+        terminal.until("▲ pushed")
+        terminal.until(lambda screen: screen.text.count("✓ done") == 2)
         terminal.settle()
         lines = terminal.screen.lines
     shown = [
@@ -150,8 +152,9 @@ def test_thread_is_shown_as_it_happens_and_asks_are_answered_by_a_key(state):
         r"     \S.*names\.",
         r"      return a \+ b",
         r"  Wide: 漢字かな交じり文 and emoji 🙂🙂 stay aligned\.",
-        r"\? Push rdev/fix-the-test-7c2e to origin\?",
-        r"✓ answered  push",
+        r"\? Push rdev/fix-the-test-7c2e\?",
+        r"  It goes to the remote as it is\.",
+        r"› push",
         r"▲ pushed  rdev/fix-the-test-7c2e 4f1c2ab9d0  https://git\.example\.org/demo/compare/fix",
         r"✓ done  \S+ · \$0\.043 · 12\.3k tokens",
         r"demo/fix-the-test ›",
@@ -164,13 +167,18 @@ def test_thread_is_shown_as_it_happens_and_asks_are_answered_by_a_key(state):
 def test_several_words_to_an_ask_are_an_answer_in_words(state):
     """The first letter of `no, wait` must not refuse, nor `another` allow."""
     with chat(state) as terminal:
-        terminal.type("/claude demo fix the test\r")
-        terminal.until("y push · n no")
+        terminal.type("/claude demo permit\r")
+        terminal.until("1 Allow once · 2 Allow for this session · 3 Deny")
         terminal.type("another way, please")
         terminal.settle(0.6)
         assert "answered" not in terminal.screen.text
         terminal.type("\r")
         terminal.until("✓ answered  another way, please")
+        terminal.until("✓ done")
+        terminal.type("permit\r")
+        terminal.until("3 Deny · or type")
+        terminal.type("d")
+        terminal.until("You said: Deny")
 
 
 def test_one_of_several_and_several_of_several_may_be_chosen(state):
@@ -275,14 +283,23 @@ def test_other_threads_are_announced_when_they_ask_and_end(state):
         terminal.type("/claude demo fix the test\r")
         terminal.until("I'll run the tests")
         terminal.type("/open\r")
-        terminal.until("? demo/fix-the-test  Push rdev/fix-the-test-7c2e to origin?")
-        terminal.until("1 running · 1 waiting for an answer · Ctrl-D leaves")
+        terminal.until("? demo/fix-the-test  Push rdev/fix-the-test-7c2e?")
+        terminal.until("✓ demo/fix-the-test  done")
+        terminal.until("1 waiting for an answer · $0.043 · Ctrl-D leaves")
         terminal.type("/open demo/fix\r")
         terminal.until("y push · n no")
         terminal.type("n")
+        terminal.until("It is not pushed; /rdev push does it later.")
         terminal.type("/open\r")
-        terminal.until(lambda screen: screen.text.count("✓ done") == 1)
+        terminal.type("/open demo/fix\r")
+        terminal.settle()
+        assert "y push" not in terminal.screen.text
         assert not [line for line in terminal.screen.lines if line.startswith("● ")]
+    with chat(state) as terminal:
+        terminal.settle()
+        assert "waiting" not in terminal.screen.text
+        terminal.type("/open demo/fix\r")
+        terminal.until("y push · n no")  # the thread does not say that it was answered: the service will
 
 
 def test_hostile_text_neither_drives_the_terminal_nor_passes_for_a_line_of_ours(state):
@@ -408,7 +425,7 @@ def test_lines_of_standard_input_are_commands_where_there_is_no_terminal(state):
 
 def test_ask_that_nobody_can_answer_is_said_to_wait(state):
     with subprocess.Popen(
-        [sys.executable, PROGRAM, state, "/claude demo fix the test"],
+        [sys.executable, PROGRAM, state, "/claude demo permit"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         text=True,
@@ -419,9 +436,15 @@ def test_ask_that_nobody_can_answer_is_said_to_wait(state):
         for last in process.stdout:
             if "waits" in last:
                 break
-        assert last == "  waits for an answer: /rdev answer a1 push | no\n"
+        assert last == "  waits for an answer: /rdev answer j1-a3 Allow once | Allow for this session | Deny\n"
         assert process.poll() is None
         process.kill()
+
+
+def test_ask_that_outlives_its_job_keeps_nobody_waiting(state):
+    ran = piped(state, "/claude demo fix the test", "/rdev status")
+    assert ran.returncode == 0
+    assert re.search(r"✓ done .*\n  waits for an answer: /rdev answer a1 push \| no\n\ndemo/fix.*status\n", ran.stdout)
 
 
 def test_closed_pipe_ends_the_commands(state):
@@ -441,9 +464,13 @@ def test_closed_pipe_ends_the_commands(state):
 
 
 def test_commands_at_a_terminal_let_asks_be_answered(state):
-    with chat(state, "/claude demo fix the test") as terminal:
+    with chat(state, "/claude demo permit", "fix the test") as terminal:
+        terminal.until("3 Deny")
+        terminal.type("1\r")
+        terminal.until("You said: Allow once")
         terminal.until("y push · n no")
-        terminal.type("n\r")
+        terminal.type("y\r")
         assert terminal.exit_code() == 0
-        assert "✓ answered  no" in terminal.screen.lines
+        assert terminal.screen.text.count("▲ pushed") == 1
+        assert terminal.screen.text.count("✓ done") == 3
         assert not any("●" in line for line in terminal.screen.lines)

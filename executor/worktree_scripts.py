@@ -101,7 +101,7 @@ fill() {
 }
 """
 
-# In a copy of the index, since the agent's own stays as it is. A file that cannot be read, a nested repository
+# In a copy of the index, as old as the agent's own, or git would miss changes of the same moment. A file that cannot be read, a nested repository
 # without commits or a broken index must not keep the rest from being saved.
 _SNAPSHOT = f"""stage() {{
   git ls-files -z --others --modified --exclude-standard |
@@ -116,7 +116,7 @@ _SNAPSHOT = f"""stage() {{
 snapshot() {{
   x=$admin/rdev.index
   rm -rf "$x" "$x.lock" "$admin/rdev.big"
-  if [ -f "$admin/index" ]; then cp "$admin/index" "$x"; fi
+  if [ -f "$admin/index" ]; then cp -p "$admin/index" "$x"; fi
   export GIT_INDEX_FILE="$x"
   stage 2>/dev/null && t=$(git write-tree 2>/dev/null) || {{
     rm -rf "$x" "$x.lock"

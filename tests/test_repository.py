@@ -346,6 +346,16 @@ async def test_a_lock_left_by_a_killed_git_holds_nothing_up(shop: Workshop) -> N
     assert await shop.repository.commit("fix", "x", TRAILERS, "local:0")
 
 
+async def test_a_change_in_the_same_moment_as_the_index_is_not_missed(shop: Workshop) -> None:
+    await shop.repository.open_worktree("fix")
+    await shop.work(
+        "git config core.trustctime false; echo one >x; touch -d @1700000000 x; git add x; echo two >x;"
+        "touch -d @1700000000 x $(git rev-parse --git-path index)"
+    )
+    taken = await shop.repository.checkpoint("fix", "x")
+    assert await shop.work(f"git show {taken.commit}:x") == "two\n"
+
+
 async def test_hooks_and_watchers_of_the_repository_do_not_run_for_us(shop: Workshop) -> None:
     await shop.repository.open_worktree("fix")
     await shop.work(

@@ -27,13 +27,13 @@ class Board:
         self._asks: dict[str, tuple[str, str, Question]] = {}
         self._closed: deque[str] = deque(maxlen=_CLOSED)
 
-    def update(self, thread: str, entry: Entry) -> None:
-        """Take note of an entry."""
+    def update(self, thread: str, entry: Entry, *, past: bool = False) -> None:
+        """Take note of an entry; the cost of a `past` one was spent before this chat."""
         match entry.event:
             case Completed(cost_usd=cost):
                 self.running.pop(entry.job, None)
                 self._forget(lambda job, question: job == entry.job and not question.lasting)
-                if cost:
+                if cost and not past:
                     self.costs[entry.job] = cost
                 return
             case AskRaised() as ask if ask.id not in self._closed:
@@ -54,9 +54,8 @@ class Board:
         self._closed.append(ask)
 
     def settle(self) -> None:
-        """Forget what is past: asks of jobs that ended, which may have been answered anywhere, and their cost."""
+        """Forget the asks of jobs that have ended: they may have been answered anywhere."""
         self._forget(lambda job, _: job not in self.running)
-        self.costs.clear()
 
     def questions(self, thread: str) -> list[Question]:
         """What waits for an answer in a thread, the oldest first."""

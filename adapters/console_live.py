@@ -13,7 +13,7 @@ from adapters.console_chat import Chat, Reply
 from adapters.console_lines import Lines
 from adapters.console_prompt import Prompt
 from adapters.console_reply import drawn
-from adapters.console_status import announced, keys, listed, matching, place, toolbar
+from adapters.console_status import announced, echo, keys, listed, matching, place, toolbar
 from adapters.console_view import View
 from adapters.outlet import Gone, Outlet
 from adapters.paint import Paint
@@ -122,7 +122,7 @@ class Live:
         questions = self._board.questions(self._thread)
         word, _, rest = text.partition(" ")
         if text.startswith("/"):
-            self._prompt.print(["", f"{place(self._thread, self._paint, self._outlet.columns())}{one_line(text)}"])
+            self._prompt.print(["", echo(self._thread, text, self._paint, self._outlet.columns())])
         if questions and not text.startswith("/") and (text or self._picked):
             self._calls.answer(self._thread, questions[0], questions[0].line(text) if text else list(self._picked))
         elif word in _WORDS:
@@ -172,7 +172,7 @@ class Live:
         page = self._transcript.tail(thread, _TAIL_LINES)
         for entry in page.entries:
             self._view.feed(entry)
-            self._board.update(thread, entry)
+            self._board.update(thread, entry, past=entry.job not in self._board.running)
         self._offsets[thread] = page.end
         rows = self._view.take()
         more = len(rows) > _TAIL_ROWS or (page.entries and page.entries[0].seq > 1)
@@ -184,7 +184,7 @@ class Live:
             self._offsets[thread.name] = thread.size
         for thread in self._transcript.threads()[:_SURVEYED]:
             for entry in self._transcript.tail(thread.name, _TAIL_LINES).entries:
-                self._board.update(thread.name, entry)
+                self._board.update(thread.name, entry, past=True)
         self._board.settle()
 
     async def _draw(self, growth: Growth) -> None:

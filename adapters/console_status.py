@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from rich.cells import cell_len
+
 from adapters.console_asks import Question
 from adapters.console_board import Board
 from adapters.console_lines import Lines
@@ -19,6 +21,12 @@ from executor.events import AskRaised, Completed
 def place(thread: str, paint: Paint, width: int) -> str:
     """Where we are, and where one types."""
     return f"{paint.bold(fit(one_line(thread) or 'rdev', max(width // 2, 8)))} {paint.tone(Tone.GOOD, '›')} "
+
+
+def echo(thread: str, text: str, paint: Paint, width: int) -> str:
+    """A command that was entered, in one row."""
+    before = cell_len(fit(one_line(thread) or "rdev", max(width // 2, 8))) + 3
+    return place(thread, paint, width) + fit(one_line(text, 500), max(width - before, 10))
 
 
 def toolbar(board: Board, thread: str, paint: Paint, width: int) -> str:

@@ -19,6 +19,7 @@ from executor.events import (
     FollowUp,
     Output,
     Pushed,
+    Started,
     Text,
     ToolEnded,
     ToolStarted,
@@ -58,6 +59,7 @@ class View:
         self._source: tuple[str, str] | None = None
         self._tools: dict[tuple[str, str], tuple[ToolStarted, float]] = {}
         self._rows: list[str] = []
+        self._branch = ""
         self._blanks = 0
         """Blank rows that wait for something to stand before."""
         self._fresh = True
@@ -82,7 +84,10 @@ class View:
             case Completed():
                 self._unfinished(entry.job)
                 self._say(_Block.END, line(entry.event, self._viewer))
+            case Started(branch=branch) if branch == self._branch:
+                pass
             case event:
+                self._branch = event.branch if isinstance(event, Started) else self._branch
                 block = _BLOCKS.get(type(event)) or (_Block.END if self._block is None else self._block)
                 self._say(_Block.END if block is _Block.TEXT else block, line(event, self._viewer))
 

@@ -22,6 +22,7 @@ from executor.events import (
     FollowUp,
     Notice,
     Output,
+    Started,
     Text,
     ToolEnded,
     ToolStarted,
@@ -122,6 +123,11 @@ def test_blank_rows_part_words_from_acts_and_are_never_doubled():
     assert rows == [
         "› go", "", "  I look.", "", "✓ Bash   ls  0.5s", "✓ Read   f  0.5s", "", "  Done.", "", "✓ done  1.0s",
     ]  # fmt: skip
+
+
+def test_branch_is_said_once():
+    rows = drawn(Started("rdev/x"), Output("a\n"), Started("rdev/x"), Output("b\n"), Started("rdev/y"), Started(""))
+    assert rows == ["· on rdev/x", "  a", "  b", "· on rdev/y"]
 
 
 def test_output_keeps_its_blank_rows():

@@ -1,6 +1,7 @@
 """What people paste or Claude prints never keeps a secret."""
 
 import base64
+import time
 
 import pytest
 from hypothesis import given
@@ -99,3 +100,21 @@ def test_hold_back_is_bounded() -> None:
     text = "-----BEGIN RSA PRIVATE KEY-----" + "A" * 20_000
 
     assert Redactor().settled(text) == len(text)
+
+
+@pytest.mark.parametrize("start", ["-----BEGIN PRIVATE KEY-----\n", "eyJ", "sk-a ", "://a:", "-----BEGIN A", "gh"])
+def test_text_of_nothing_but_beginnings_takes_no_longer_than_any_other(start: str) -> None:
+    """Tried from each beginning anew, such text would hold up everything else for minutes."""
+    began = time.process_time()
+    Redactor([KEY]).clean(start * (262_144 // len(start)))
+
+    assert time.process_time() - began < 1
+
+
+def test_token_after_beginnings_without_end_is_found() -> None:
+    token = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJlLW9mLWl0"
+
+    assert Redactor().clean(f"eyJ eyJhbGciOiJIUzI1NiJ9 {token}") == f"eyJ eyJhbGciOiJIUzI1NiJ9 {MARK}"
+    assert Redactor().clean(f"{PRIVATE} and {PRIVATE}, -----BEGIN PRIVATE KEY-----") == (
+        f"{MARK} and {MARK}, -----BEGIN PRIVATE KEY-----"
+    )

@@ -101,8 +101,8 @@ fill() {
 }
 """
 
-# In a copy of the index, as old as the agent's own, or git would miss changes of the same moment. A file that cannot be read, a nested repository
-# without commits or a broken index must not keep the rest from being saved.
+# In a copy of the index that is as old as the agent's own, or git would miss changes of the same moment. A file that
+# cannot be read, a nested repository or a broken index must not keep the rest from being saved.
 _SNAPSHOT = f"""stage() {{
   git ls-files -z --others --modified --exclude-standard |
     find -files0-from - -maxdepth 0 -type f -size +{BIG_FILE}c -printf ':(exclude,top,literal)%p\\0' \

@@ -37,6 +37,8 @@ CHUNK = 262144
 """Bytes of a journal in one frame, at most."""
 LINE = 32 << 20
 """Bytes of one line of input, at most."""
+INPUT = 1 << 30
+"""Bytes of all the lines of a job, about."""
 GRACE = 1.5
 BEAT = 15.0
 PACE = 0.004
@@ -140,29 +142,29 @@ def kill(pids: Iterable[int], number: int) -> None:
             continue  # gone, or a setuid program that only its own parent's death ends
 
 
-def marked(job: str) -> list[int]:
-    """Processes that carry the job's environment marker, but for ourselves and those above us."""
+def marked(marks: dict[str, str]) -> list[int]:
+    """Processes that carry a job's marks in their environment, but for ourselves and those above us."""
     ours, pid = set(), os.getpid()
     while pid > 1:
         ours.add(pid)
         with open(f"/proc/{pid}/stat", "rb") as f:
             pid = int(f.read().rsplit(b")", 1)[1].split()[1])
-    mark, found = f"RDEV_JOB={job}".encode(), []
+    words, found = {f"{name}={value}".encode() for name, value in marks.items()}, []
     for name in os.listdir("/proc"):
         if name.isdigit() and int(name) not in ours:
             try:
                 with open(f"/proc/{name}/environ", "rb") as f:
-                    if mark in f.read().split(b"\0"):
+                    if words.issubset(f.read().split(b"\0")):
                         found.append(int(name))
             except OSError:
                 continue  # another user's, or gone
     return found
 
 
-def sweep(job: str) -> bool:
+def sweep(job: Job) -> bool:
     """Kill what a lost runner left behind; whether nothing is left."""
     for _ in range(100):
-        left = marked(job)
+        left = marked(job.marks())
         if not left:
             return True
         kill(descendants(left), signal.SIGKILL)
@@ -171,7 +173,8 @@ def sweep(job: str) -> bool:
 
 
 def default_signals() -> None:
-    """Undo what Python and we ignore, so that a job starts as from a shell."""
+    """Undo what Python, we or who started us ignore or block, so that a job starts as from a shell."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
 
@@ -237,6 +240,11 @@ class Job:
             raise Refusal(f"{job[:80]!r} is no job id: 1 to 64 of a-z, 0-9 and dashes.")
         self.id = job
         self.path = f"{root}/jobs/{job}"
+
+    def marks(self) -> dict[str, str]:
+        """What all its processes carry in their environment: its id, and the box's, since other boxes have ids too."""
+        box = os.stat(f"{self.path}/../..")
+        return {"RDEV_JOB": self.id, "RDEV_BOX": f"{box.st_dev}-{box.st_ino}"}
 
     def file(self, name: str) -> str:
         return f"{self.path}/{name}"
@@ -373,13 +381,12 @@ class Wrap:
         self.uid: int | None = conf.get("uid")
         self.gid: int | None = conf.get("gid", self.uid)
 
-    def environment(self, job: str, more: dict[str, str]) -> dict[str, str]:
+    def environment(self, more: dict[str, str]) -> dict[str, str]:
         """What a command sees: little, and what was asked for."""
         boxed = bool(self.prefix)
         path = "/usr/local/bin:/usr/bin:/bin:/opt/rdev" if boxed else os.environ.get("PATH", os.defpath)
         home = "/home/agent" if boxed else os.environ.get("HOME", "/")
-        env = {"PATH": path, "HOME": home, "LANG": "C.UTF-8", "TERM": "dumb", **more}
-        return {**env, "RDEV_JOB": job} if job else env
+        return {"PATH": path, "HOME": home, "LANG": "C.UTF-8", "TERM": "dumb", **more}
 
     def source(self, slot: int, address: str) -> str:
         """Where a job's connections come from: what was asked for, else its slot's address; empty for no network."""
@@ -458,7 +465,8 @@ class Wrap:
 def log(text: str) -> None:
     """A line in runner.log, as long as there is room."""
     if os.fstat(2).st_size < LOG:
-        os.write(2, f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {text}\n".encode())
+        line = f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {text}\n".encode()
+        attempt(lambda: os.write(2, line))  # the volume may be full
 
 
 class Input:
@@ -569,6 +577,7 @@ class Runner:
         self.awake, waker = os.pipe()
         for fd in (self.awake, waker):
             os.set_blocking(fd, False)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.signal(signal.SIGIO, self.on_write)
@@ -612,7 +621,7 @@ class Runner:
         cwd = self.spec["cwd"]
         places = {"cwd": cwd, "address": self.address, "run": self.wrap.shown("run") if self.address else ""}
         argv = self.wrap.command(self.spec["argv"], places, network=bool(self.address))
-        env = self.wrap.environment(self.job.id, self.spec["env"])
+        env = self.wrap.environment({**self.spec["env"], **self.job.marks()})
         path = os.environ.get("PATH", os.defpath) if self.wrap.prefix else env["PATH"]
         parent = os.getpid()
 
@@ -652,7 +661,7 @@ class Runner:
 
     def spawn_bridge(self, argv: list[str], run: str) -> int:
         parent, path = os.getpid(), os.environ.get("PATH", os.defpath)
-        env = {"PATH": path, "RDEV_JOB": self.job.id}
+        env = {"PATH": path, **self.job.marks()}
 
         def become() -> None:
             import resource  # noqa: PLC0415  # the child's own
@@ -793,7 +802,11 @@ class Runner:
         if self.reason == "exited" and code and self.spec["stderr"] == "file":
             self.message = self.last_words()
         record = {"code": code, "signal": number, "reason": self.reason, "started": started, "ended": time.time()}
-        self.job.put("exit", json.dumps({**record, "size": self.job.size(), "message": self.message}), sync=True)
+        text = json.dumps({**record, "size": self.job.size(), "message": self.message})
+        while not self.job.has("exit"):
+            attempt(lambda: self.job.put("exit", text, sync=True))
+            if not self.job.has("exit"):
+                time.sleep(1)  # a full volume: nothing tells of room, and without its end the job would count as lost
 
     def last_words(self) -> str:
         """The end of what the job wrote to stderr."""
@@ -860,6 +873,14 @@ class Followed:
         self.ended = self.gone = False
 
 
+def raise_files() -> None:
+    """Allow ourselves as many open files as may be: a followed job has two."""
+    import resource  # noqa: PLC0415  # only followers need it
+
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 class Follower:
     """Tells, on stdout and in frames, what many jobs write; waits for the kernel's word and for a reader with room."""
 
@@ -879,6 +900,7 @@ class Follower:
         self.poll = select.epoll()
         self.poll.register(self.inotify, select.EPOLLIN)
         os.set_blocking(1, True)
+        raise_files()
         attempt(lambda: fcntl.fcntl(1, F_SETPIPE_SZ, 1 << 20))  # not when it is no pipe
         attempt(lambda: self.poll.register(1, 0))  # tells when nobody reads any more; not of a file
 
@@ -1008,7 +1030,7 @@ class Follower:
             self.say({"job": followed.job.id, "lost": True, "offset": followed.offset})
             self.drop(followed)
         else:
-            time.sleep(0.001)  # its lock is let go of in a moment, with its last fork
+            time.sleep(0.005)  # its lock is let go of in a moment, with its last fork
 
     def say(self, header: dict[str, Any], payload: bytes = b"") -> None:
         self.frames.append(json.dumps(header).encode() + b"\n")
@@ -1031,8 +1053,7 @@ class Follower:
 
     def wait(self, seconds: float) -> None:
         """Take in what has happened, waiting for it at most so long."""
-        happened = self.poll.poll(max(0.0, seconds))
-        for fd, events in happened:
+        for fd, events in self.poll.poll(max(0.0, seconds)):
             if fd == self.inotify:
                 self.notice(os.read(fd, 65536))
             elif fd in self.runners:
@@ -1041,9 +1062,9 @@ class Follower:
                 self.ready[followed.job.id] = None
             elif fd == 0:
                 self.hear()
-            elif events & (select.EPOLLERR | select.EPOLLHUP):
+            elif fd == 1 and events & (select.EPOLLERR | select.EPOLLHUP):
                 raise BrokenPipeError
-        if not happened and seconds > 0:
+        if time.monotonic() - self.spoke >= BEAT:
             self.say({"beat": True})
         self.flush()
 
@@ -1147,9 +1168,13 @@ def start(root: str, wrap: str, words: list[str]) -> None:
         return
     reading, writing = os.pipe()
     if os.fork() == 0:
-        detach({lock, writing}, job)
-        Runner(job, spec, wrapping).run(lambda answer: reply(writing, answer))
-        os._exit(0)
+        try:
+            detach({lock, writing}, job)
+            Runner(job, spec, wrapping).run(lambda answer: reply(writing, answer))
+        except BaseException as e:  # noqa: BLE001  # a fork must never return into its parent's code
+            log(f"the runner failed: {e!r}")
+        finally:
+            os._exit(0)
     os.close(writing)
     with open(reading, "rb") as f:
         answer = f.readline()
@@ -1236,6 +1261,8 @@ def send(root: str, _wrap: str, words: list[str]) -> None:
     if job.has("eof") or job.state() != "running":
         raise Refusal("closed", REFUSED)
     size = os.fstat(fd).st_size
+    if size > INPUT:
+        raise Refusal(f"The job has been sent {amount(INPUT)} already, and takes no more.")
     if size and os.pread(fd, 1, size - 1) != b"\n":
         line = b"\n" + line  # a sender was killed in its write: its torn line ends here, and is refused
     written = os.write(fd, line)
@@ -1265,20 +1292,23 @@ def stop(root: str, _wrap: str, words: list[str]) -> None:
         check_line(line)
     except Refusal:
         line = b""  # whatever is wrong with the interrupt: a stop is a stop, and SIGINT is one too
-    if not job.known().has("exit"):
-        job.put("stop", json.dumps({"grace": grace, "interrupt": line.decode()}))
-        job.ring()
-    runner = job.runner()
+    runner = job.known().runner()
     for _ in range(200):
         if runner >= 0 or job.state() != "running":
             break
         time.sleep(0.005)  # who started it has died, and its runner has yet to sign
         runner = job.runner()
-    if runner >= 0 and not ended(runner, 2 * grace + 1.5):  # its steps are over by then
-        signal.pidfd_send_signal(runner, signal.SIGKILL)  # and with it the sandbox
-        ended(runner, 1)
+    if runner >= 0:
+        try:
+            job.put("stop", json.dumps({"grace": grace, "interrupt": line.decode()}))
+            job.ring()
+        except OSError:  # a full volume
+            attempt(lambda: signal.pidfd_send_signal(runner, signal.SIGTERM))
+        if not ended(runner, 2 * grace + 1.5):  # its steps are over by then
+            attempt(lambda: signal.pidfd_send_signal(runner, signal.SIGKILL))  # and with it the sandbox
+            ended(runner, 1)
     record = job.record()
-    if record is None and not sweep(job.id):
+    if record is None and not sweep(job):
         raise Refusal("Some processes of the job could not be killed; they may be stuck in the kernel.")
     tell(record or {"lost": True})
 
@@ -1298,16 +1328,28 @@ def list_jobs(root: str, _wrap: str, _words: list[str]) -> None:
 
 
 def gc(root: str, _wrap: str, words: list[str]) -> None:
+    drop_drafts(root)
     for name in words:
         job = Job(root, name)
         state = job.state() if os.path.isdir(job.path) else UNKNOWN
-        if state in ("running", UNKNOWN) or (state == "lost" and not sweep(name)):
+        if state in ("running", UNKNOWN) or (state == "lost" and not sweep(job)):
             tell({"job": name, "removed": False, "error": state})
             continue
         gone = f"{root}/jobs/.old-{os.getpid()}-{name}"
         os.rename(job.path, gone)
         remove(gone)
         tell({"job": name, "removed": True})
+
+
+def drop_drafts(root: str) -> None:
+    """Remove what killed starts and removals left half-done."""
+    try:
+        entries = list(os.scandir(f"{root}/jobs"))
+    except FileNotFoundError:
+        return
+    for entry in entries:
+        if entry.name.startswith(".") and entry.stat().st_mtime < time.time() - 60:
+            remove(entry.path)
 
 
 def run_once(root: str, wrap: str, words: list[str]) -> None:
@@ -1318,7 +1360,7 @@ def run_once(root: str, wrap: str, words: list[str]) -> None:
     if not argv:
         raise Refusal("exec wants a command after --.")
     cwd = found.get("cwd") or ("/workspace" if wrapping.prefix else "")
-    env = wrapping.environment("", json.loads(os.environ.get("RDEV_EXEC_ENV") or "{}"))
+    env = wrapping.environment(json.loads(os.environ.get("RDEV_EXEC_ENV") or "{}"))
     path = os.environ.get("PATH", os.defpath)
     if not found.get("stdin"):
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -1341,12 +1383,11 @@ def run_below(become: Callable[[], None]) -> int:
     waited = {signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, waited)
 
-    def unblocked() -> None:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, waited)
+    def mortal() -> None:
         die_with(parent)
         become()
 
-    main = spawn(unblocked)
+    main = spawn(mortal)
     code = -1
     while code < 0:
         if signal.sigwait(waited) != signal.SIGCHLD:

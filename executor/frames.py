@@ -111,7 +111,7 @@ class FrameParser:
                 return Exited(job, offset, exit_record(record))
             case {"job": str(job), "offset": int(offset), "lost": True}:
                 return Lost(job, offset)
-            case {"job": str(job), "error": _}:
+            case {"job": str(job), "error": "unknown"}:
                 return Unknown(job)
             case {"beat": True}:
                 return Beat()

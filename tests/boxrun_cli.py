@@ -36,12 +36,13 @@ BWRAP = [
 class Cli:
     """One box's boxrun."""
 
-    def __init__(self, root: Path, wrap: Path | None = None) -> None:
+    def __init__(self, root: Path, wrap: Path | None = None, cwd: Path = Path("/workspace")) -> None:
         self.root = root
         self.command = [sys.executable, "-I", "-S", str(BOXRUN), "--root", str(root)]
         if wrap:
             self.command += ["--wrap", str(wrap)]
-        self.cwd = "/workspace" if wrap else "/"
+        self.wrapped = wrap is not None
+        self.cwd = str(cwd)
 
     def popen(self, *words: str, **more: Any) -> subprocess.Popen[bytes]:
         """A verb under way."""

@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ while :; do sleep 1000; done
 
 def wrap_file(path: Path, **more: Any) -> Path:
     workspace = path / "workspace"
-    workspace.mkdir(mode=0o700)
+    workspace.mkdir(mode=0o700, exist_ok=True)
     if more.get("uid"):
         os.chown(workspace, more["uid"], more["uid"])
     file = path / "wrap.json"
@@ -44,7 +45,8 @@ def wrap_file(path: Path, **more: Any) -> Path:
 def boxes(tmp_path: Path, kind: str, *, processes: int = 512) -> Cli:
     match kind:
         case "plain":
-            return Cli(tmp_path / "box")
+            (tmp_path / "workspace").mkdir()
+            return Cli(tmp_path / "box", cwd=tmp_path / "workspace")
         case "wrapped":
             return Cli(tmp_path / "box", wrap_file(tmp_path))
         case _:
@@ -176,7 +178,7 @@ def test_environment_is_what_was_asked_for_and_little_else(box: Cli) -> None:
     box.start("a", "env", env={"TOKEN": "sesame", "PATH": "/usr/bin:/bin"})
     env = dict(line.split("=", 1) for line in box.follow("a")[0].decode().splitlines())
     assert (env["TOKEN"], env["RDEV_JOB"]) == ("sesame", "a")
-    assert set(env) <= {"TOKEN", "RDEV_JOB", "PATH", "HOME", "LANG", "TERM", "PWD"}
+    assert set(env) <= {"TOKEN", "RDEV_JOB", "RDEV_BOX", "PATH", "HOME", "LANG", "TERM", "PWD"}
 
 
 def test_secret_of_the_environment_is_on_no_command_line_and_in_no_file(box: Cli) -> None:
@@ -296,7 +298,6 @@ def test_stubborn_jobs_are_stopped_with_all_they_started(box: Cli) -> None:
         began = time.monotonic()
         record = box.ask("stop", job)
         assert (record["reason"], record["code"]) == ("stopped", 137)
-        assert not living(f"RDEV_JOB={job}\0MARK={mark}")
         return time.monotonic() - began
 
     with ThreadPoolExecutor(len(names)) as pool:
@@ -333,19 +334,47 @@ def test_gentle_job_ends_by_its_own_trap(box: Cli) -> None:
     assert time.monotonic() - began < 5
 
 
-def test_interrupt_comes_before_lines_that_wait_and_is_the_last(box: Cli) -> None:
+def test_interrupt_comes_before_lines_that_wait_and_is_the_last(box: Cli, tmp_path: Path) -> None:
     """The line in progress is finished, the interrupt follows, the rest is dropped, and the input ends."""
-    script = "import sys, time; print('up', flush=True); time.sleep(0.5); sys.stdout.write(sys.stdin.read())"
+    script = (
+        "import os, sys, time\nwhile not os.path.exists('go'): time.sleep(0.01)\nsys.stdout.write(sys.stdin.read())"
+    )
     box.start("a", "/usr/bin/python3", "-S", "-c", script, input="jsonl")
-    until(lambda: box.journal("a"))
-    lines = [json.dumps({"n": n, "text": "x" * 100_000}).encode() + b"\n" for n in range(5)]
+    lines = [json.dumps({"n": n, "text": "x" * 100_000}).encode() + b"\n" for n in range(3)]
     for line in lines:
         box.send("a", line)
     interrupt = b'{"interrupt": true}\n'
-    record = box.ask("stop", "a", "--interrupt-length", str(len(interrupt)), "--grace", "5", data=interrupt)
+    with stopped(box, "a"), ThreadPoolExecutor(1) as pool:
+        words = ("stop", "a", "--interrupt-length", str(len(interrupt)), "--grace", "5")
+        stopping = pool.submit(box.ask, *words, data=interrupt)
+        until((request := box.root / "jobs" / "a" / "stop").exists)
+        os.kill(box.runner("a"), signal.SIGCONT)
+        until(lambda: not request.exists())
+        (tmp_path / "workspace" / "go").touch()
+        record = stopping.result()
     assert (record["code"], record["reason"]) == (0, "stopped")
-    assert box.journal("a").endswith(lines[0] + interrupt)
-    assert b'"n": 1' not in box.journal("a")
+    assert box.journal("a") == lines[0] + interrupt
+
+
+@contextmanager
+def stopped(box: Cli, job: str) -> Iterator[None]:
+    """Its runner hangs, for a while at least."""
+    runner = box.runner(job)
+    os.kill(runner, signal.SIGSTOP)
+    yield
+    with suppress(ProcessLookupError):
+        os.kill(runner, signal.SIGCONT)
+
+
+def test_job_of_a_hanging_runner_is_stopped_all_the_same(box: Cli) -> None:
+    mark = uuid.uuid4().hex
+    box.start("a", "sh", "-c", STUBBORN, env={"MARK": mark})
+    until(lambda: box.journal("a"))
+    with stopped(box, "a"):
+        began = time.monotonic()
+        assert box.ask("stop", "a", "--grace", "0.2") == {"lost": True}
+    assert time.monotonic() - began < 5
+    assert not living(mark)
 
 
 def test_job_that_never_reads_is_stopped_in_time(box: Cli) -> None:
@@ -407,6 +436,38 @@ def test_terminated_runner_stops_its_job(box: Cli) -> None:
     assert not living(mark)
 
 
+@pytest.fixture
+def volume(tmp_path: Path) -> Iterator[Path]:
+    """A small volume of its own."""
+    path = tmp_path / "volume"
+    path.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", path], check=False, capture_output=True)
+    if mounted.returncode:
+        pytest.skip("a volume can be mounted by root alone")
+    yield path
+    subprocess.run(["umount", "-l", path], check=True)
+
+
+def test_full_volume_keeps_no_job_from_being_stopped_or_its_end_from_being_told(volume: Path) -> None:
+    box = Cli(volume / "box", cwd=volume)
+    ballast = volume / "ballast"
+    for job in ("a", "b"):
+        box.start(job, "sh", "-c", "echo up; cat; echo end; exit 3", input="jsonl")
+        until(lambda job=job: box.journal(job) == b"up\n")  # type: ignore[misc]
+    subprocess.run(["dd", "if=/dev/zero", f"of={ballast}", "bs=1k"], check=False, capture_output=True)
+    assert "error" in box.send("a", json.dumps({"text": "x" * 9000}).encode() + b"\n")
+    assert "error" in box.start("c", "true"), "nothing half-started"
+    with ThreadPoolExecutor(2) as pool:
+        stopping = pool.submit(box.ask, "stop", "a", "--grace", "1")
+        following = pool.submit(box.follow, "b")
+        os.kill(box.runner("b"), signal.SIGTERM)
+        time.sleep(0.5)
+        ballast.unlink()
+        assert stopping.result()["reason"] == "stopped"
+        assert following.result()[1]["exit"]["reason"] == "stopped"
+    assert sorted(json.loads(line)["job"] for line in box.run("list").stdout.splitlines()) == ["a", "b"]
+
+
 # ── loss ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -424,7 +485,7 @@ def test_killed_runner_means_lost_and_nothing_lives(box: Cli) -> None:
     assert time.monotonic() - began < 1
     assert follower.wait() == 0
     follower.stdout.close()
-    if box.cwd == "/workspace":  # the fence falls with the runner; without one, the next stop or gc finds them
+    if box.wrapped:  # the fence falls with the runner; without one, the next stop or gc finds them
         until(lambda: not living(mark), 1)
     assert json.loads(box.run("list").stdout)["state"] == "lost"
     assert box.send("a", b"{}\n") == {"error": "closed"}
@@ -443,6 +504,20 @@ def test_removal_kills_what_a_lost_job_left(plain: Cli) -> None:
     assert living(mark)
     assert plain.ask("gc", "a")["removed"]
     assert not living(mark)
+
+
+def test_lost_job_of_one_box_is_not_mistaken_for_another_boxs(plain: Cli, tmp_path: Path) -> None:
+    """Two boxes with a job of the same id: only the dead one's processes are killed."""
+    other = Cli(tmp_path / "other", cwd=tmp_path)
+    mine, others = uuid.uuid4().hex, uuid.uuid4().hex
+    plain.start("a", "sh", "-c", STUBBORN, env={"MARK": mine})
+    other.start("a", "sleep", "1000", env={"MARK": others})
+    until(lambda: plain.journal("a"))
+    os.kill(plain.runner("a"), signal.SIGKILL)
+    assert plain.ask("stop", "a") == {"lost": True}
+    assert not living(mine)
+    assert living(others)
+    assert other.ask("stop", "a", "--grace", "0")["reason"] == "stopped"
 
 
 def test_removal_refuses_a_running_job_and_takes_an_ended_one(plain: Cli) -> None:
@@ -626,8 +701,13 @@ def test_sandboxed_job_is_in_its_cgroup(tmp_path: Path) -> None:
     group.mkdir()
     try:
         box = Cli(tmp_path / "box", wrap_file(tmp_path, cgroup=str(group)))
-        box.start("a", "cat", "/proc/self/cgroup")
-        assert f"/{group.name}\n".encode() in box.follow("a")[0]
+        mark = f"1000.{random.randrange(10**9)}"
+        box.start("a", "sh", "-c", f"sleep {mark} & sleep {mark}")
+        until(lambda: len(living(f"sleep\0{mark}")) == 2)
+        members = {int(line) for line in (group / "cgroup.procs").read_text().split()}
+        assert members >= set(living(f"sleep\0{mark}"))
+        assert box.runner("a") not in members, "what is killed for its memory must not be the runner"
+        assert box.ask("stop", "a", "--grace", "0")["reason"] == "stopped"
     finally:
         group.rmdir()
 
@@ -675,7 +755,7 @@ def test_job_with_a_slot_reaches_the_bridge_from_its_own_address(tmp_path: Path,
     data, last = box.follow("a")
     assert data == b"you are 127.64.9.7\n"
     assert last["exit"]["code"] == 0
-    assert not living("RDEV_JOB=a\0") or not living(str(tmp_path)), "the bridges have ended too"
+    assert not living("bind=127.64.9.7"), "the bridges have ended too"
     assert not (box.root / "jobs" / "a" / "run").exists()
 
 
@@ -733,7 +813,7 @@ def test_killed_command_leaves_nothing_behind(box: Cli) -> None:
     command = box.popen("exec", "--", "sh", "-c", f"setsid sleep {mark} & sleep {mark} & echo up; wait")
     assert command.stdout
     assert command.stdout.readline() == b"up\n"
-    command.send_signal(signal.SIGKILL if box.cwd == "/workspace" else signal.SIGTERM)
+    command.send_signal(signal.SIGKILL if box.wrapped else signal.SIGTERM)
     command.wait(5)
     command.stdout.close()
     until(lambda: not living(mark), 1)

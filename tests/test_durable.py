@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_backend import PlainBackend
 
@@ -244,6 +244,7 @@ FRAMES = (
 )
 
 
+@settings(database=None)
 @given(st.lists(st.integers(0, len(FRAMES))))
 def test_frames_are_the_same_however_the_stream_is_cut(cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), len(FRAMES)]

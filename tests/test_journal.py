@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ def opened() -> bytes:
 def test_output_is_the_same_however_it_is_cut(data: bytes, cuts: list[int]) -> None:
     edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
     reader = OutputReader(Redactor([SECRET]), 0)
-    readings = [reader.read(data[a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+    readings = [reader.read(data[a:b]) for a, b in pairwise(edges)]
     readings.append(reader.read(b"", final=True))
     found = [reading for reading in readings if reading is not None]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from executor.git import ORIGIN
 from executor.git_settings import PACK, REVISIONS
 from executor.script import Running, Script
-from executor.worktree_scripts import BOX, ENTER
+from executor.worktree_shell import BOX, ENTER
 
 CHUNK = 1 << 18
 """Bytes of a pack in flight at once."""
@@ -68,6 +68,7 @@ if [ "$1" ]; then
   git symbolic-ref refs/remotes/origin/HEAD "refs/remotes/origin/$1"
 fi
 rm -f "$repo/rdev.refs"
+git gc --auto --quiet || :
 """,
     seconds=3600,
 )

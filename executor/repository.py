@@ -102,7 +102,7 @@ class Repository:
             if lines and lines[0]:
                 return lines
             await self.prepare()
-            return (await self._shell.run(scripts.OPEN, session, "new", label)).lines()
+            return (await self._shell.run(scripts.MAKE, session, "new", label)).lines()
 
     async def close_worktree(self, session: str) -> None:
         """Remove the session's worktree, branch and checkpoints; its last state stays in a hidden ref for a while."""

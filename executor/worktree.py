@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from executor import git
 from executor.errors import RepositoryError
-from executor.worktree_scripts import WORKTREES
+from executor.worktree_shell import WORKTREES
 
 
 @dataclass(frozen=True, slots=True)

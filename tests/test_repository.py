@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from local_box import local_box
 from workshop import TRAILERS, Workshop, git, workshop
 
 from executor.errors import RepositoryError
+from executor.git import plan
 from executor.repository import Repository
 
 BOX = "git --git-dir=/workspace/repo/.git"
@@ -111,6 +113,19 @@ async def test_a_repository_with_a_work_tree_and_another_owner_is_a_remote_too(t
     await repository.commit("fix", "x", TRAILERS, "local:0")
     assert not (await repository.push("fix")).nothing_new
     assert git(tmp_path / "work", "log", "-1", "--format=%s", "rdev/fix") == "x"
+
+
+async def test_a_pull_in_the_sandbox_takes_what_was_fetched_outside(shop: Workshop) -> None:
+    await shop.worked()
+    shop.colleague("b.txt", "b\n")
+    await shop.repository.fetch()
+    assert await shop.work(shlex.join(plan(["fetch"], "fix").argv)) != ""
+    await shop.work(shlex.join(plan(["pull", "--rebase"], "fix").argv))
+    assert await shop.work("git log -3 --format=%s") == "work\na colleague's\nfirst\n"
+    shop.colleague("c.txt", "c\n")
+    await shop.repository.fetch()
+    await shop.work(shlex.join(plan(["pull", "origin", "main"], "fix").argv))
+    assert await shop.work("ls") == "README\nb.txt\nc.txt\nnew.txt\nsrc\n"
 
 
 async def test_branches_that_are_gone_make_room_for_names_below_them(shop: Workshop) -> None:

@@ -60,7 +60,7 @@ def tell(host: sandbox.Host, group: Path | None) -> list[str]:
     if group is None:
         why = "this machine gives us no cgroup v2"
         usage = [
-            f"memory: each process is limited (RLIMIT_DATA), a job as a whole is not: {why}",
+            f"memory: each process is limited (RLIMIT_DATA, to 2 GiB at least), a job as a whole is not: {why}",
             f"processors: not limited: {why}",
         ]
     else:

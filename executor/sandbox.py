@@ -19,6 +19,8 @@ MODEL = 8318
 TMP_BYTES = 1 << 30
 SHM_BYTES = 256 << 20
 OPEN_FILES = 8192
+LEAST_DATA = 2 << 30
+"""Claude's CLI reserves up to 1.5 GiB before its first word, of which it uses a fifth."""
 
 _TOP = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _ETC = (
@@ -164,7 +166,7 @@ def wrap_file(host: Host, wrapping: Wrapping) -> str:
         "mounts": {name: str(path.resolve()) for name, path in mounts.items()},
         "uid": wrapping.uid,
         "gid": wrapping.uid,
-        "rlimits": rlimits(wrapping.limits, own_user=wrapping.uid is not None),
+        "rlimits": rlimits(wrapping.limits, own_user=wrapping.uid is not None, grouped=bool(wrapping.cgroup)),
         "cgroup": wrapping.cgroup or None,
         "address": f"{wrapping.address}.{{slot}}",
         "bridges": [_bridge("proxy.sock", wrapping.proxy_port), _bridge("model.sock", wrapping.model_port)],
@@ -189,15 +191,15 @@ def _limit(limits: Limits) -> str:
     return _LIMIT.format(limits.processes) if limits.processes else ""
 
 
-def rlimits(limits: Limits, *, own_user: bool) -> dict[str, int]:
-    """What the kernel holds every process of a job to, by RLIMIT names."""
+def rlimits(limits: Limits, *, own_user: bool, grouped: bool) -> dict[str, int]:
+    """What the kernel holds every process of a job to, by RLIMIT names; memory where no cgroup holds all of them."""
     found = {"CORE": 0, "NOFILE": OPEN_FILES}
     if limits.file_bytes:
         found["FSIZE"] = limits.file_bytes
     if limits.processes and own_user:
         found["NPROC"] = 8 * limits.processes  # of all jobs of the box; a job's own limit is set inside
-    if limits.memory_bytes:
-        found["DATA"] = limits.memory_bytes
+    if limits.memory_bytes and not grouped:
+        found["DATA"] = max(limits.memory_bytes, LEAST_DATA)
     return found
 
 

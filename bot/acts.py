@@ -16,7 +16,9 @@ from bot.model import Ask, AskKind, AskState, AuditEntry, Grant, Job, JobKind, J
 from bot.permissions import Right
 from bot.reply import Reply
 from bot.site import Site
+from bot.turn import git_command
 from executor.events import Accepted
+from executor.git import Route
 
 SCRATCH = "scratch"
 """The session of commands that are written outside any thread."""
@@ -61,16 +63,18 @@ class Acts:
 
     async def shell(self, invocation: Invocation, message: Message) -> Reply:
         """A command line in the session's worktree."""
-        return await self._command(JobKind.SHELL, invocation, message)
+        site = self._lookup.site(invocation.words[0], message.actor, Right.RUN)
+        return await self._submit(await self._session(site, message), JobKind.SHELL, invocation.rest, message)
 
     async def git(self, invocation: Invocation, message: Message) -> Reply:
         """git in the session's worktree; `push` goes through the guarded repository."""
-        if invocation.rest.split()[0] == "push":
-            if invocation.rest.split() != ["push"]:
-                raise UserError("rdev pushes the session's own branch and nothing else: /git <project> push")
-            site = self._lookup.site(invocation.words[0], message.actor, Right.APPROVE)
-            self._check_push(site)
-        return await self._command(JobKind.GIT, invocation, message)
+        site = self._lookup.site(invocation.words[0], message.actor, Right.RUN)
+        session = await self._session(site, message)
+        if git_command(invocation.rest, session.name).route is not Route.PUSH:
+            return await self._submit(session, JobKind.GIT, invocation.rest, message)
+        self._lookup.site(site.id, message.actor, Right.APPROVE)
+        self._check_push(site)
+        return await self.push_session(session, message)
 
     async def reply(self, message: Message) -> Reply:
         """A line without a slash: it reaches the running Claude, or is the session's next turn."""
@@ -191,12 +195,10 @@ class Acts:
         await self._store.act(AuditEntry("purge", message.actor, site.id, outcome="removed"))
         return f"The box and the workspace of {site.id} are gone."
 
-    async def _command(self, kind: JobKind, invocation: Invocation, message: Message) -> Reply:
-        site = self._lookup.site(invocation.words[0], message.actor, Right.RUN)
+    async def _session(self, site: Site, message: Message) -> Session:
+        """The thread's session where it is the project's, else the project's session for loose commands."""
         session = await self._lookup.here(message)
-        if session is None or session.project != site.id:
-            session = await self._scratch(site, message)
-        return await self._submit(session, kind, invocation.rest, message)
+        return session if session is not None and session.project == site.id else await self._scratch(site, message)
 
     async def _scratch(self, site: Site, message: Message) -> Session:
         found = await self._store.session_named(site.id, SCRATCH)

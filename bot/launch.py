@@ -10,6 +10,7 @@ from bot.model import JobKind, JobState, Session
 from bot.record import Parts, Record
 from bot.site import Site
 from executor.events import Started
+from executor.git import Route
 
 
 async def launch(record: Record, site: Site, parts: Parts, session: Session) -> str:
@@ -22,7 +23,7 @@ async def launch(record: Record, site: Site, parts: Parts, session: Session) -> 
     await site.backend.start(site.box)
     record.job = replace(record.job, slot=await parts.store.take_slot(job.id, job.project))
     await _allow(record, site, parts, session)
-    if job.kind is JobKind.GIT and job.text.split()[0] in ("fetch", "pull"):
+    if job.kind is JobKind.GIT and turn.git_command(job.text, session.name).route is Route.FETCH:
         await site.repository.fetch()
     before = await _start(record, site, parts, session)
     await record.transition(JobState.RUNNING, events=[Started(session.branch)])

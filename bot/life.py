@@ -88,7 +88,7 @@ class Life:
 
     @property
     def _is_push(self) -> bool:
-        return self.job.kind is JobKind.GIT and self.job.text.split()[0] == "push"
+        return self.job.kind is JobKind.GIT and self.job.text == "push"
 
     async def _push_alone(self, session: Session) -> turn.Ending:
         if self.job.state is not JobState.RUNNING:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 import uuid
 from dataclasses import dataclass
 from typing import Literal
 
 from bot.config import Claude, Project
+from bot.errors import UserError
 from bot.model import Job, JobKind, JobState, Session
 from executor import claude
 from executor.claude_result import TurnResult
 from executor.durable import ExitRecord, Spec
-from executor.worktree_scripts import WORKTREES
+from executor.git import GitCommand, identity, plan
+from executor.worktree_shell import WORKTREES
 
 Auth = Literal["api-key", "oauth"]
 _NAMESPACE = uuid.UUID("5b0f6a5e-6a0e-4d3c-9a37-2f6f1c1f8a10")
@@ -38,11 +41,10 @@ def spec(job: Job, session: Session, project: Project, settings: Claude, *, auth
     """The command, its environment and its limits."""
     limits = project.limits
     is_claude = job.kind is JobKind.CLAUDE
+    own = claude.environment(auth=auth, max_retries=settings.max_retries) if is_claude else claude.proxy_environment()
     return Spec(
         argv=_argv(job, session, project, settings),
-        env=claude.environment(auth=auth, max_retries=settings.max_retries)
-        if is_claude
-        else claude.proxy_environment(),
+        env={**own, **_identity(job.actor)},
         cwd=f"{WORKTREES}/{session.name}",
         input="jsonl" if is_claude else "none",
         stderr="file" if is_claude else "journal",
@@ -52,13 +54,23 @@ def spec(job: Job, session: Session, project: Project, settings: Claude, *, auth
     )
 
 
+def _identity(actor: str) -> dict[str, str]:
+    """Who git says made a commit, where Claude or a person makes one in the box."""
+    name, address = identity(actor)
+    return {
+        "GIT_AUTHOR_NAME": name,
+        "GIT_AUTHOR_EMAIL": address,
+        "GIT_COMMITTER_NAME": name,
+        "GIT_COMMITTER_EMAIL": address,
+    }
+
+
 def _argv(job: Job, session: Session, project: Project, settings: Claude) -> list[str]:
     match job.kind:
         case JobKind.SHELL:
             return ["/bin/bash", "-c", job.text]
         case JobKind.GIT:
-            # The line was split by the shell's own rules nowhere else: a person quotes as in a terminal.
-            return ["/bin/bash", "-c", f"exec git {job.text}"]
+            return list(git_command(job.text, session.name).argv)
         case JobKind.CLAUDE:
             return claude.argv(
                 claude.Options(
@@ -71,6 +83,14 @@ def _argv(job: Job, session: Session, project: Project, settings: Claude) -> lis
                     budget_usd=project.budget_usd,
                 )
             )
+
+
+def git_command(text: str, session: str) -> GitCommand:
+    """How to carry out `/git … TEXT`, quoted as in a terminal; raises UserError with what is wrong with it."""
+    try:
+        return plan(shlex.split(text), session)
+    except ValueError as error:
+        raise UserError(f"{error}.") from error
 
 
 def ending(kind: JobKind, record: ExitRecord | None, result: TurnResult | None, reason: str) -> Ending:

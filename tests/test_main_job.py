@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from world import KEY, ME, text_of, world
+from world import KEY, ME, git, text_of, world
 
 from executor.events import (
     AskClosed,
@@ -155,6 +155,13 @@ async def test_git_works_in_the_session_and_its_push_is_ours(tmp_path: Path) -> 
         assert (await w.done(push)).state == "succeeded"
         assert w.git("show", "rdev/scratch:README.md") == "hello\nmore\n"
         assert "nothing else" in (await w.say("/git demo push origin main")).text
+        git("commit", "-q", "--allow-empty", "-m", "theirs", cwd=tmp_path / "seed")
+        git("push", "-q", str(w.remote), "main", cwd=tmp_path / "seed")
+        pull = await w.say("/git demo pull --rebase")
+        assert (await w.done(pull)).state == "succeeded"
+        log = await w.say("/git demo log --format=%s")
+        await w.done(log)
+        assert text_of(w.events(log)) == "echo more >> README.md\ntheirs\nseed\n"
 
 
 async def test_push_waits_for_approval_where_the_project_says_so(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ LINE = 32 << 20
 """Bytes of one line of input, at most."""
 INPUT = 1 << 30
 """Bytes of all the lines of a job, about."""
-GRACE = 1.5
+GRACE = 1.0
 BEAT = 15.0
 PACE = 0.004
 """Seconds between two rounds of a follower that has caught up."""

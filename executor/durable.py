@@ -134,7 +134,7 @@ class Boxrun:
         """End the job's input after what was sent; raises JobUnknown."""
         await self._ask("eof", job)
 
-    async def stop(self, job: str, interrupt: bytes | None = None, grace: float = 1.5) -> ExitRecord | None:
+    async def stop(self, job: str, interrupt: bytes | None = None, grace: float = 1.0) -> ExitRecord | None:
         """Stop a job and return when nothing of it lives: its record, or None for a lost job; raises JobUnknown.
 
         `interrupt` is a line for its input instead of SIGINT; SIGTERM follows after `grace` seconds, SIGKILL after two.

@@ -6,9 +6,9 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
+from claudebox import boxrun
 from executor import sandbox
 from executor.backend import Box, Container
 from executor.boxes import Place
@@ -44,8 +44,7 @@ def command(place: Place, argv: Sequence[str], container: Container, cwd: str) -
 
 
 def _boxrun(place: Place) -> list[str]:
-    program = str(files("claudebox").joinpath("boxrun.py"))
-    return [sys.executable, "-I", "-S", program, "--root", str(place.path), "--wrap", str(place.wrap)]
+    return [sys.executable, "-I", "-S", str(boxrun()), "--root", str(place.path), "--wrap", str(place.wrap)]
 
 
 def git_environment(place: Place, box: Box) -> dict[str, str]:

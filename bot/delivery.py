@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from typing import Protocol
 
-from bot.errors import StoreUnavailable
+from bot.errors import StoreUnavailable, ThreadGone
 from bot.model import Delivery, Entry
 from bot.store import Store
 from executor.events import Completed
@@ -79,6 +79,10 @@ class Deliveries:
         while True:
             try:
                 await self._show(surface, delivery)
+            except ThreadGone as error:
+                log.warning("nobody can be shown this any more: %s", error, extra={"job": delivery.job})
+                await self._store.deliver(delivery.job, delivery.surface, delivery.thread, delivery.seq, done=True)
+                return
             except StoreUnavailable as error:
                 log.warning("delivery waits for the store: %s", error, extra={"job": delivery.job})
             except Exception:  # a surface may fail in any way of its own; what it shows is read back before going on

@@ -8,6 +8,7 @@ UserError             shown as it is; everything else is ours and told as such
 AlreadyAccepted       the id was seen before; the command ran once
 JobEnded              a terminal job takes no more events
 Stale                 another reader was further; nothing was stored
+ThreadGone            nobody can be shown anything there any more
 """
 
 
@@ -37,3 +38,7 @@ class JobEnded(Exception):
 
 class Stale(Exception):
     """The journal's offset in the store is not the one the events were read from."""
+
+
+class ThreadGone(Exception):
+    """The thread was deleted, or rdev may not write there any more."""

@@ -106,7 +106,7 @@ def test_lock_covers_every_pin_with_hashes() -> None:
 
     for pin in pins:
         name, version = pin.split("==")
-        assert locked[name.lower().replace("_", "-")] == version
+        assert locked[re.sub(r"[._]", "-", name.lower())] == version
 
 
 def test_every_module_says_what_it_is() -> None:

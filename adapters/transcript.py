@@ -91,7 +91,7 @@ class Transcript:
         self._indexes: OrderedDict[str, _Index] = OrderedDict()
         self._readers: set[Growth] = set()
 
-    async def open(self, title: str) -> str:
+    async def open(self, title: str, channel: str = "") -> str:
         """A thread of that title, which is its name too."""
         self._index(title)
         return title

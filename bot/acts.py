@@ -7,6 +7,7 @@ import json
 import re
 import secrets
 import uuid
+from dataclasses import replace
 
 from bot.commands import Invocation
 from bot.context import Context
@@ -43,9 +44,7 @@ class Acts:
         site = self._lookup.site(invocation.words[0], message.actor, Right.RUN)
         here = await self._lookup.here(message)
         if here is not None and here.project == site.id and not invocation.flags:
-            return await self.reply(
-                Message(message.id, message.surface, message.thread, message.actor, invocation.rest)
-            )
+            return await self.reply(replace(message, text=invocation.rest))
         await self._check_new(message)
         session = Session(
             id="s" + secrets.token_hex(5),
@@ -239,7 +238,7 @@ class Acts:
         surface = self._deliveries.surface(message.surface)
         if surface is None:
             return ""
-        thread = await surface.open(f"{session.project}/{session.name}")
+        thread = await surface.open(f"{session.project}/{session.name}", message.channel)
         await self._store.bind(message.surface, thread, session.id)
         return thread
 

@@ -37,8 +37,8 @@ class Chat(Protocol):
     def budget(self, thread: str) -> Budget:
         """What may be sent to the thread."""
 
-    async def open(self, title: str) -> str:
-        """A new thread; its id."""
+    async def open(self, title: str, channel: str) -> str:
+        """A new thread in that channel; its id."""
 
     async def post(self, thread: str, job: str, post: Post) -> str:
         """A new message, which says by itself which post of which job it is; its id."""
@@ -72,9 +72,9 @@ class Board:
         self._jobs: dict[tuple[str, str], _Shown] = {}
         self._began = time.time()
 
-    async def open(self, title: str) -> str:
+    async def open(self, title: str, channel: str) -> str:
         """A new thread for a session."""
-        return await self._chat.open(title)
+        return await self._chat.open(title, channel)
 
     async def shown(self, thread: str, job: str) -> int:
         """Find what is there of the job, and read its events up to there again."""

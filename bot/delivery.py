@@ -23,8 +23,8 @@ class Surface(Protocol):
 
     name: str
 
-    async def open(self, title: str) -> str:
-        """A new thread for a session, `project/name`; the thread's id."""
+    async def open(self, title: str, channel: str) -> str:
+        """A new thread for a session, `project/name`, in the channel of the message that began it; the thread's id."""
 
     async def show(self, thread: str, entries: Sequence[Entry]) -> None:
         """Show these events of one job, in order, and return when they are really there."""

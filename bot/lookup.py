@@ -24,6 +24,8 @@ class Message:
     """Empty outside any thread."""
     actor: str
     text: str
+    channel: str = ""
+    """Where a new thread is to be opened, on platforms whose threads hang below something."""
 
 
 class Lookup:

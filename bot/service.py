@@ -43,7 +43,7 @@ class Service:
         """Do what a message says; a mistake comes back as a sentence, never as an exception."""
         text = self._redactor.clean(message.text.strip())
         redacted = text != message.text.strip().replace("\x00", "\ufffd")
-        message = Message(message.id, message.surface, message.thread, message.actor, text)
+        message = replace(message, text=text)
         reply = await self._guarded(message, lambda: self._dispatch(message))
         reply = replace(reply, text=self._redactor.clean(reply.text))
         if redacted and not reply.error:

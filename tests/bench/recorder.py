@@ -40,7 +40,7 @@ class Recorder:
         self.lags: list[float] = []
         """Seconds from each clock that a job printed until it was shown."""
 
-    async def open(self, title: str) -> str:
+    async def open(self, title: str, channel: str) -> str:
         """A thread of the transcript."""
         return await self._transcript.open(title)
 

@@ -34,8 +34,8 @@ class Chat(Protocol):
     limit: int
     """Characters of one post."""
 
-    def budget(self, thread: str) -> Budget:
-        """What may be sent to the thread."""
+    def budget(self, thread: str, *, edit: bool) -> Budget:
+        """What may be sent to the thread: edits, or new messages."""
 
     async def open(self, title: str, channel: str) -> str:
         """A new thread in that channel; its id."""
@@ -84,7 +84,8 @@ class Board:
         shown = _Shown(Fold(self._chat.limit, quiet=quiet))
         if stored is not None and stored.messages:
             shown.sent = {key: (each[0], each[1]) for key, each in json.loads(stored.messages).items()}
-        new = stored is not None and not stored.messages and row is not None and row.created >= self._began
+        began_here = row is not None and row.created >= self._began and (thread, job) not in self._jobs
+        new = stored is not None and not stored.messages and began_here
         there = {} if new else await self._chat.find(thread, job)
         self._jobs[thread, job] = shown
         await self._read(shown, job)
@@ -101,8 +102,9 @@ class Board:
         if shown is None:
             return  # shown to its end already, with what was read ahead
         self._feed(shown, entries)
-        budget = self._chat.budget(thread)
         while (post := self._next(shown)) is not None:
+            edit = post.key in shown.sent
+            budget = self._chat.budget(thread, edit=edit)
             if post.kind is PostKind.CARD and post.key in shown.sent and not post.final:
                 if not await self._spare(budget, shown, job):
                     await self._read(shown, job)
@@ -110,7 +112,10 @@ class Board:
             else:
                 await budget.take(_urgency(post, shown))
             await self._read(shown, job)
-            await self._send(thread, job, shown, budget)
+            post = self._next(shown)
+            # What is to be sent by now may be of the other kind, which has a budget of its own.
+            if post is not None and (post.key in shown.sent) == edit:
+                await self._send(thread, job, shown, post, budget)
         if all(post.final for post in shown.fold.posts()):
             del self._jobs[thread, job]
 
@@ -124,10 +129,7 @@ class Board:
         await asyncio.gather(*pending, return_exceptions=True)
         return take in done
 
-    async def _send(self, thread: str, job: str, shown: _Shown, budget: Budget) -> None:
-        post = self._next(shown)
-        if post is None:
-            return
+    async def _send(self, thread: str, job: str, shown: _Shown, post: Post, budget: Budget) -> None:
         known = shown.sent.get(post.key)
         try:
             if known is None:

@@ -62,7 +62,7 @@ class RoomChat:
         self.room = room
         self._budget = Budget(rate, 5)
 
-    def budget(self, thread: str) -> Budget:
+    def budget(self, thread: str, *, edit: bool) -> Budget:
         return self._budget
 
     async def open(self, title: str, channel: str = "") -> str:

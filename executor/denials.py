@@ -139,11 +139,11 @@ async def follow(
         while True:
             while lines := log.lines():
                 found = [d for line in lines if (d := read(line))]
+                if found:
+                    place.save()  # before they are told: one that a kill swallows is asked for again, a double is not
                 for denial in found:
                     if repeats.add(denial, now()):
                         yield denial
-                if found:
-                    place.save()
                 await asyncio.sleep(0)  # a flood of lines must not hold up everybody else
             if place.offset > _ROTATE_BYTES and asked != place.inode:
                 asked = place.inode

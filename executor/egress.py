@@ -147,11 +147,14 @@ class Egress:
         self._settings = replace(self._settings, proxy_port=proxy, model_port=model)
 
     def _digest(self) -> str:
-        """What a running squid must have been started with to be the one that is wanted; empty when nothing can be."""
+        """What a running squid must have been started with to be the one that is wanted.
+
+        Raises BoxFailed with a sentence where squid could not be told what is wanted.
+        """
         try:
             parts = (squid.configuration(self._settings), squid.hosts_file(self._settings.hosts), policy())
-        except ValueError:
-            return ""
+        except ValueError as e:
+            raise BoxFailed(str(e)) from e
         return sha256("\0".join((self._program, *parts)).encode()).hexdigest()
 
     def _let_go(self) -> None:

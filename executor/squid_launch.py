@@ -67,11 +67,8 @@ def is_free(port: int) -> bool:
 
 async def launch(program: str, runtime: Runtime, settings: squid.Settings) -> int:
     """Start a squid that outlives us; its pid. Raises BoxFailed when squid refuses its configuration."""
-    try:
-        runtime.make()
-        conf = runtime.configure(settings)
-    except ValueError as e:
-        raise BoxFailed(str(e)) from e
+    runtime.make()
+    conf = runtime.configure(settings)
     argv = [*_as_owner(runtime), program, "-N", "-n", runtime.name, "-f", str(conf)]
     await _parse(argv, settings)
     for left in pids.with_words("-n", runtime.name, "-f", str(conf)):
@@ -96,6 +93,8 @@ async def answering(pidfd: int, runtime: Runtime, settings: squid.Settings) -> N
         raise BoxFailed(f"squid did not answer within {_SECONDS:g} s: {_last_words(runtime, settings)}") from e
     finally:
         death.cancel()
+        with suppress(asyncio.CancelledError):
+            await death  # or it would take the next one's look at the same descriptor away
 
 
 async def _parse(argv: Sequence[str], settings: squid.Settings) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -124,7 +124,8 @@ async def said(
 ) -> tuple[int, str]:
     """A short command's exit code and output."""
     async with boxes.exec(project, argv, container=container) as process:
-        await process.write(data)
+        with suppress(BrokenPipeError):  # it may have ended without a look at its input
+            await process.write(data)
         await process.close_stdin()
         found = b""
         while part := await process.read():

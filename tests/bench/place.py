@@ -17,7 +17,6 @@ from bot.claude_cli import executable
 from bot.config import Config, load
 from bot.model import AuditEntry, Session
 from bot.store import Store
-from executor.backend import Box, Limits
 from executor.local import LocalBackend
 
 PROJECT = "demo"
@@ -50,17 +49,14 @@ class Place:
 
     @asynccontextmanager
     async def backend(self) -> AsyncIterator[LocalBackend]:
-        """The backend without a service, with the project's box started: what a baseline runs in."""
+        """The backend without a service: what a baseline runs in, once a service has made the box."""
         config = self.config
-        limits = config.projects[PROJECT].limits
-        box = Box(PROJECT, (), Limits(limits.cpus, limits.memory, limits.processes, limits.file_size))
         async with LocalBackend(
             config.state_dir,
             claude=executable(config.claude),
             model_url=config.model.url,
             model_key=config.model.secret,
         ) as backend:
-            await backend.start(box)
             yield backend
 
     async def add_sessions(self, count: int) -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -46,7 +47,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print; the exit code is 1 where a part could not be measured."""
     args = _parser().parse_args(argv)
     began = time.monotonic()
-    figures, failures = asyncio.run(_measure(dict(args.parts) or {name: part.count for name, part in PARTS.items()}))
+    counts = dict(args.parts) or {name: part.count for name, part in PARTS.items()}
+    try:
+        figures, failures = asyncio.run(_measure(counts))
+    except asyncio.CancelledError:
+        return 130
     text = as_json(figures, failures, time.monotonic() - began)
     print(table(figures, failures))
     if args.json:
@@ -57,6 +62,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 async def _measure(counts: dict[str, int]) -> tuple[list[Figure], list[Failure]]:
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGINT, signal.SIGTERM):  # what runs in a place is ended with it
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     figures: list[Figure] = []
     failures: list[Failure] = []
     for name, count in counts.items():

@@ -117,14 +117,15 @@ class Served:
         self.ready = (await self._line())["ready"]
 
     async def end(self) -> None:
-        """Let it end, and make sure."""
+        """Let it end; raises RuntimeError when it had to be killed."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         try:
             async with asyncio.timeout(_ENDING):
                 await self._process.wait()
-        except TimeoutError:
+        except TimeoutError as error:
             await self.kill()
+            raise RuntimeError(f"the service did not end within {_ENDING:g} s") from error
 
 
 @asynccontextmanager
@@ -133,7 +134,7 @@ async def served(place: Place) -> AsyncIterator[Served]:
     pipe = asyncio.subprocess.PIPE
     began = time.time()
     process = await asyncio.create_subprocess_exec(
-        sys.executable, str(_SERVE), str(place.file), stdin=pipe, stdout=pipe, limit=1 << 26
+        sys.executable, str(_SERVE), str(place.file), stdin=pipe, stdout=pipe, limit=1 << 26, start_new_session=True
     )
     service = Served(process, began)
     try:

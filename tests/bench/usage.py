@@ -19,6 +19,8 @@ class Usage:
 
     rss: float
     peak: float
+    share: float
+    """Of memory: what is shared with other processes counts in part."""
     cpu: float
 
 
@@ -26,8 +28,9 @@ def usage(pid: int) -> Usage:
     """One process's, its threads' included; raises OSError when it is gone."""
     status = Path(f"/proc/{pid}/status").read_text()
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    rss, peak = (_kib(status, name) / 1024 for name in ("VmRSS", "VmHWM"))
-    return Usage(rss, peak, (int(fields[11]) + int(fields[12])) / _TICK)
+    shares = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    rss, peak, share = _mib(status, "VmRSS"), _mib(status, "VmHWM"), _mib(shares, "Pss")
+    return Usage(rss, peak, share, (int(fields[11]) + int(fields[12])) / _TICK)
 
 
 def total(pids: Iterable[int]) -> Usage:
@@ -38,7 +41,7 @@ def total(pids: Iterable[int]) -> Usage:
             found.append(usage(pid))
         except OSError:
             continue  # it has ended meanwhile
-    return Usage(*(sum(getattr(each, name) for each in found) for name in ("rss", "peak", "cpu")))
+    return Usage(*(sum(getattr(each, name) for each in found) for name in ("rss", "peak", "share", "cpu")))
 
 
 def begin_peak(pid: int) -> None:
@@ -60,6 +63,6 @@ def commands(*words: str) -> list[int]:
     return found
 
 
-def _kib(status: str, name: str) -> int:
-    match = re.search(rf"^{name}:\s+(\d+) kB", status, re.M)
-    return int(match[1]) if match else 0
+def _mib(text: str, name: str) -> float:
+    match = re.search(rf"^{name}:\s+(\d+) kB", text, re.M)
+    return int(match[1]) / 1024 if match else 0.0

@@ -78,7 +78,8 @@ def configuration(settings: Settings) -> str:
     model, host, port = settings.model, *_origin(settings.model.url)
     if re.search(r"\s", settings.runtime + model.ca):
         raise ValueError(f"squid cannot use a path with blanks in it: {settings.runtime} {model.ca}".rstrip())
-    tls = " tls tls-min-version=1.2" + (f" tls-cafile={model.ca}" if model.ca else "")
+    # not tls-min-version: squid 5 makes a list with an empty member of it and calls that an ERROR
+    tls = " tls tls-options=NO_SSLv3,NO_TLSv1,NO_TLSv1_1" + (f" tls-cafile={model.ca}" if model.ca else "")
     template = Template(files("claudebox").joinpath("squid/squid.conf").read_text(encoding="utf-8"))
     return template.substitute(
         runtime=settings.runtime,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -58,10 +59,10 @@ class Upstream:
 
 
 @asynccontextmanager
-async def upstream(host: str = "127.0.0.1", **how: Any) -> AsyncIterator[Upstream]:
+async def upstream(host: str = "127.0.0.1", tls: ssl.SSLContext | None = None, **how: Any) -> AsyncIterator[Upstream]:
     """A running upstream."""
     server = Upstream(**how)
-    listening = await asyncio.start_server(server.serve, host, 0)
+    listening = await asyncio.start_server(server.serve, host, 0, ssl=tls)
     server.port = listening.sockets[0].getsockname()[1]
     async with listening:
         yield server

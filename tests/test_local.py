@@ -10,6 +10,7 @@ import os
 import shlex
 import shutil
 import signal
+import ssl
 import stat
 import subprocess
 import sys
@@ -391,6 +392,57 @@ async def test_model_gets_the_real_key_and_the_box_its_words_as_they_come(tmp_pa
     times = [int(line) / 1e9 for line in outcome.lines]
     assert len(times) == 4
     assert all(later - earlier > 0.15 for earlier, later in itertools.pairwise(times))
+
+
+def certificate(directory: Path, name: str, *, signed_by: Path | None = None) -> Path:
+    """A certificate and key in one file, signed by an authority's file or by itself."""
+    key, request, made = (directory / f"{name}.{kind}" for kind in ("key", "csr", "crt"))
+    extensions = directory / "extensions"
+    extensions.write_text(f"subjectAltName=DNS:{name}\nbasicConstraints=CA:{'FALSE' if signed_by else 'TRUE'}\n")
+    new = ["openssl", "req", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-subj", f"/CN={name}", "-out", request]
+    subprocess.run(new, check=True, capture_output=True, timeout=60)
+    by = ["-CA", signed_by, "-CAkey", signed_by, "-CAcreateserial"] if signed_by else ["-signkey", key]
+    sign = ["openssl", "x509", "-req", "-in", request, "-out", made, "-days", "2", "-extfile", extensions, *by]
+    subprocess.run(sign, check=True, capture_output=True, timeout=60)
+    both = directory / f"{name}.pem"
+    both.write_text(made.read_text() + key.read_text())
+    return both
+
+
+async def answer_of_model(tmp_path: Path, state: str, served: Path, trusted: Path) -> tuple[str, list[bytes]]:
+    """What a job gets of a model API that shows one certificate where another is trusted; what the API got."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(served)
+    async with (
+        upstream(tls=context) as model,
+        backend(
+            tmp_path / state,
+            model_url=f"https://model.example.org:{model.port}",
+            model_ca=trusted,
+            hosts={"model.example.org": "127.0.0.1"},
+        ) as boxes,
+    ):
+        await boxes.start(box())
+        ask = 'curl -s -o /dev/null -w "%{http_code}" --noproxy "*" $ANTHROPIC_BASE_URL/v1/messages'
+        return (await run(boxes, "demo", ["sh", "-c", ask])).output, model.received
+
+
+async def test_key_is_given_to_nobody_but_the_model_whose_certificate_is_good(tmp_path: Path) -> None:
+    version = await asyncio.to_thread(subprocess.check_output, [find("squid"), "-v"], timeout=20)
+    if b"--with-openssl" not in version:
+        pytest.skip("this squid is built without OpenSSL and is refused for https: install squid-openssl")
+    with program("") as shown:  # where squid's own user may read
+        directory = shown.parent
+        authority = certificate(directory, "authority.example.org")
+        trusted = directory / "trusted"
+        trusted.write_text((directory / "authority.example.org.crt").read_text())
+        good = certificate(directory, "model.example.org", signed_by=authority)
+        status_code, received = await answer_of_model(tmp_path, "good", good, trusted)
+        assert (status_code, KEY.encode() in received[-1]) == ("200", True)
+        other = certificate(directory, "other.example.org", signed_by=authority)
+        assert await answer_of_model(tmp_path, "name", other, trusted) == ("503", [])
+        own = certificate(directory, "model.example.org")
+        assert await answer_of_model(tmp_path, "own", own, trusted) == ("503", [])
 
 
 async def test_model_is_served_to_boxes_that_are_up_alone(tmp_path: Path) -> None:

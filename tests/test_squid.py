@@ -81,7 +81,7 @@ def test_key_that_could_end_its_line_is_refused_and_not_shown(key: str) -> None:
 
 
 def test_https_is_checked_and_http_is_not_encrypted() -> None:
-    assert " tls tls-min-version=1.2\n" in configuration(settings())
+    assert " tls tls-options=NO_SSLv3,NO_TLSv1,NO_TLSv1_1\n" in configuration(settings())
     assert (
         " tls"
         not in configuration(settings(model=ModelApi("http://127.0.0.1:8000"))).split("cache_peer ")[1].split("\n")[0]

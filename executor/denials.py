@@ -90,10 +90,13 @@ class _Log:
             if self._fd < 0 and not self._open():
                 return []
             chunk = os.pread(self._fd, _CHUNK, self._place.offset + len(self._torn))
-            if chunk:
-                break
-            if not self._replaced():
+            if not chunk and not self._replaced():
                 return []
+            if whole := self._whole(chunk):
+                return whole
+
+    def _whole(self, chunk: bytes) -> list[bytes]:
+        """The lines that end in this chunk; an endless one is passed over."""
         *whole, self._torn = (self._torn + chunk).split(b"\n")
         self._place.offset += sum(len(line) + 1 for line in whole)
         if len(self._torn) > _LINE:
@@ -109,7 +112,6 @@ class _Log:
         status = os.fstat(self._fd)
         if status.st_ino != self._place.inode or status.st_size < self._place.offset:
             self._place.inode, self._place.offset = status.st_ino, 0
-        self._torn = b""
         return True
 
     def _replaced(self) -> bool:
@@ -121,6 +123,7 @@ class _Log:
         if now.st_ino == self._place.inode and now.st_size >= self._place.offset:
             return False
         self.close()
+        self._torn = b""
         return True
 
 

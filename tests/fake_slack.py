@@ -11,6 +11,7 @@ async with FakeSlack() as slack:
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -46,7 +47,7 @@ class FakeSlack(People):
     ) -> None:
         self.faults = Faults(seed)
         self.space = Workspace()
-        self.sockets = Sockets(self.faults)
+        self.sockets = Sockets(self.faults, self.space.pulse)
         self.outbox = Outbox(self.space, self.sockets, self.faults, endpoint, ack_seconds=ack_seconds, retries=retries)
         self.hub = Hub(self.space, self.outbox.event, stream_seconds=stream_seconds, trigger_seconds=trigger_seconds)
         self.rates = Rates(slack_spec.tiers(), minute, only=rates or {}, enforced=enforced)
@@ -120,6 +121,10 @@ class FakeSlack(People):
     async def connected(self, sockets: int = 1, seconds: float = 10) -> None:
         """Return when the app holds that many sockets."""
         await self.sockets.wait_for(sockets, seconds)
+
+    async def until(self, condition: Callable[[], object], seconds: float = 10) -> None:
+        """Return when the condition holds; looked at whenever something happened here."""
+        await self.space.pulse.until(condition, seconds)
 
     async def settled(self, seconds: float = 10) -> None:
         """Return when the app has acknowledged every event, or Slack gave up on it."""

@@ -63,6 +63,7 @@ class Outbox:
             await asyncio.sleep(self.faults.dice.uniform(0, self.faults.reorder))
         answer = await self.deliver("events_api", payload)
         self.answers.append((payload["event"]["type"], answer))
+        self.space.pulse.beat()
         if self.faults.chance(self.faults.repeats):
             await self._once("events_api", payload, 1, "timeout")
 

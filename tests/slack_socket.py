@@ -11,6 +11,7 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 from slack_faults import Faults
+from slack_pulse import Pulse
 from slack_state import APP, Json
 
 MOST = 10
@@ -40,13 +41,13 @@ class Sockets:
     """The sockets that the app holds open."""
 
     faults: Faults
+    pulse: Pulse
     base: str = ""
     muted: bool = False
     links: list[Link] = field(default_factory=list)
     opened: int = 0
     late_acks: list[Json] = field(default_factory=list)
     _tickets: dict[str, float] = field(default_factory=dict)
-    _joined: asyncio.Event = field(default_factory=asyncio.Event)
 
     def ticket(self) -> str:
         """The address of one connection; good once, for half a minute."""
@@ -81,7 +82,7 @@ class Sockets:
         await link.ws.send_json({**hello, "connection_info": {"app_id": APP}})
         self.links.append(link)
         self.opened += 1
-        self._joined.set()
+        self.pulse.beat()
 
     def _gone(self, link: Link) -> None:
         if link in self.links:
@@ -89,6 +90,7 @@ class Sockets:
         for future in link.pending.values():
             if not future.done():
                 future.set_exception(Lost())
+        self.pulse.beat()
 
     def _ack(self, link: Link, ack: Json) -> None:
         future = link.pending.pop(ack.get("envelope_id", ""), None)
@@ -97,25 +99,18 @@ class Sockets:
         else:
             future.set_result(ack.get("payload"))
 
-    async def _free(self) -> Link:
-        while not (free := [link for link in self.links if not link.leaving]):
-            await self._next()
-        return self.faults.dice.choice(free)
+    def _free(self) -> list[Link]:
+        return [link for link in self.links if not link.leaving]
 
-    async def _next(self) -> None:
-        self._joined.clear()
-        await self._joined.wait()
-
-    async def wait_for(self, count: int, seconds: float) -> None:
-        """Return when that many sockets are open."""
-        async with asyncio.timeout(seconds):
-            while len([link for link in self.links if not link.leaving]) < count:
-                await self._next()
+    async def wait_for(self, count: int, seconds: float | None) -> list[Link]:
+        """The sockets, once there are that many. Raises TimeoutError."""
+        await self.pulse.until(lambda: len(self._free()) >= count, seconds)
+        return self._free()
 
     async def send(self, kind: str, payload: Json, attempt: int, reason: str, seconds: float) -> Any:
         """Send one envelope to one of the sockets; the payload of its acknowledgement. Raises Lost, TimeoutError."""
         async with asyncio.timeout(seconds):
-            link = await self._free()
+            link = self.faults.dice.choice(await self.wait_for(1, None))
             answered = asyncio.get_running_loop().create_future()
             envelope: Json = {"envelope_id": secrets.token_hex(16), "type": kind, "payload": payload}
             envelope["accepts_response_payload"] = kind != "events_api"

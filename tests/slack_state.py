@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from slack_pulse import Pulse
+
 Json = dict[str, Any]
 
 TEAM, APP, BOT, BOT_USER = "T0FAKE001", "A0FAKE001", "B0FAKE001", "U0FAKEBOT"
@@ -96,6 +98,7 @@ class Workspace:
         self.statuses: dict[tuple[str, str], Json] = {}
         self.screens: dict[str, list[Shown]] = {}
         self.base = ""
+        self.pulse = Pulse()
         self._ids = random.Random(7)
         self._last = 0
 

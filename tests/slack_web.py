@@ -89,6 +89,7 @@ class Web:
         call.fault = self.faults.pick(call.method)
         kind, _, after = call.fault.partition(" ")
         answer = effect() if not kind or after else None
+        self.hub.space.pulse.beat()
         match kind:
             case "429":
                 call.status, call.retry_after = 429, 1

@@ -56,7 +56,8 @@ def fold(text: str, width: int, *, words: bool, hang: int = 0) -> list[str]:
 
     More text at the end changes the last row only.
     """
-    width = max(width, hang + 4)
+    width = max(width, 4)
+    hang = min(hang, width - 4)
     rows = []
     while _is_wider(text.rstrip(" ") if words else text, width):
         head = text[:width] if text.isascii() else chop_cells(text[:width], width)[0]

@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from executor import processes, sandbox, seccomp, squid
@@ -18,9 +19,9 @@ from executor.runtime import write_whole
 
 log = logging.getLogger(__name__)
 
-FIRST_UID = 1_900_000_000
-"""Where we are root, box N runs as user and group FIRST_UID + N: a range that no distribution, container runtime or
-directory service gives out."""
+FIRST_UID, LAST_UID = 1_900_000_000, 2_147_000_000
+"""Where we are root, every box runs as a user and group of its own out of this range, which no distribution, container
+runtime or directory service gives out. A state directory has its part of it, so that two do not count as one user."""
 _GONE = ".gone-"
 _REMOVE = 'rm -rf -- "$@" 2>/dev/null || { chmod -R u+rwx -- "$@"; rm -rf -- "$@"; }'
 
@@ -32,11 +33,8 @@ class Place:
     project: str
     number: int
     path: Path
-
-    @property
-    def uid(self) -> int | None:
-        """Who the sandbox is outside; None for ourselves, where we are no root."""
-        return FIRST_UID + self.number if os.geteuid() == 0 else None
+    uid: int | None
+    """Who the sandbox is outside; None for ourselves, where we are no root."""
 
     @property
     def address(self) -> str:
@@ -128,6 +126,8 @@ class Boxes:
         self._root = state_dir / "boxes"
         self._index = state_dir / "boxes.json"
         self._numbers: dict[str, int] = {}
+        self.first_uid = first_uid(state_dir) if os.geteuid() == 0 else None
+        """Box N is the user with N more than this."""
 
     def load(self) -> None:
         """Read the index; raises ValueError when it is damaged."""
@@ -171,11 +171,20 @@ class Boxes:
         return {number: project for project, number in self._numbers.items()}
 
     def _place(self, project: str) -> Place:
-        return Place(project, self._numbers[project], self._root / project)
+        number = self._numbers[project]
+        uid = None if self.first_uid is None else self.first_uid + number
+        return Place(project, number, self._root / project, uid)
 
     def _save(self, numbers: dict[str, int]) -> None:
         write_whole(self._index, json.dumps(numbers), 0o600)
         self._numbers = numbers
+
+
+def first_uid(state_dir: Path) -> int:
+    """Where a state directory's users begin."""
+    parts = (LAST_UID - FIRST_UID) // (squid.HIGHEST_BOX + 1)
+    part = int.from_bytes(sha256(os.fsencode(state_dir.resolve())).digest()[:8], "big") % parts
+    return FIRST_UID + part * (squid.HIGHEST_BOX + 1)
 
 
 async def remove(directories: Iterable[Path]) -> None:

@@ -8,7 +8,6 @@ import shutil
 from pathlib import Path
 
 from executor import processes, sandbox, seccomp
-from executor.boxes import FIRST_UID
 from executor.errors import BoxFailed
 
 PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
@@ -53,10 +52,10 @@ def mend(settings: Path = Path("/proc/sys")) -> str:
     return ""
 
 
-def tell(host: sandbox.Host, group: Path | None) -> list[str]:
+def tell(host: sandbox.Host, group: Path | None, first_uid: int | None) -> list[str]:
     """What is enforced here, and what is not, as sentences."""
     nested = "refused by namespace and by filter" if host.disable_userns else "refused by the system-call filter alone"
-    user = f"users {FIRST_UID + 1} and on, one a box" if os.geteuid() == 0 else f"this user, {os.geteuid()}"
+    user = f"this user, {os.geteuid()}" if first_uid is None else f"users {first_uid + 1} and on, one a box"
     if group is None:
         why = "this machine gives us no cgroup v2"
         usage = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import platform
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -16,15 +15,11 @@ from executor.backend import Box, BoxState, BoxStatus, Container, Denial
 from executor.boxes import Boxes, Place, remove
 from executor.durable import Boxrun
 from executor.egress import Egress
-from executor.errors import BoxFailed, ExecutorError, JobUnknown
+from executor.errors import BoxFailed, ExecutorError
+from executor.leftovers import any_runs, stop_all
 from executor.outside import command
 from executor.runtime import Runtime, write_whole
 from executor.squid import ModelApi, Secret, Settings, allow_file, denial
-
-log = logging.getLogger(__name__)
-
-_STOPS = 16
-"""Jobs that are stopped at once."""
 
 
 class LocalBackend:
@@ -171,7 +166,7 @@ class LocalBackend:
 
     async def capabilities(self) -> list[str]:
         """What is enforced on this machine and what is not, as sentences; raises BoxFailed where nothing can run."""
-        return host.tell(await self._look(), self._group)
+        return host.tell(await self._look(), self._group, self._boxes.first_uid)
 
     # bringing up
 
@@ -222,9 +217,7 @@ class LocalBackend:
         for process in list(self._commands.pop(project, ())):
             await process.end()
         if place.wrap.exists():
-            boxrun, room = Boxrun(self, project), asyncio.Semaphore(_STOPS)
-            left = [job.job for job in await boxrun.list() if job.state != "exited"]
-            await asyncio.gather(*(_stop_job(boxrun, job, room) for job in left))
+            await stop_all(Boxrun(self, project))
         self._shut(place)
         self._set(project, BoxState.STOPPED)
 
@@ -235,16 +228,9 @@ class LocalBackend:
                 self._runtime.forget(name)
 
     async def _has_jobs(self) -> bool:
-        """Whether a job runs in any box that is up; when in doubt, yes."""
-        up = [place for place in self._boxes if self._status[place.project].state is BoxState.RUNNING]
-        try:
-            lists = await asyncio.gather(*(Boxrun(self, place.project).list() for place in up))
-        except ExecutorError as e:
-            log.warning("squid is left running, since the boxes' jobs could not be listed: %s", e)
-            return True
-        return any(job.state == "running" for jobs in lists for job in jobs)
-
-    # small things
+        """Whether a job runs in any box that is up."""
+        up = [place.project for place in self._boxes if self._status[place.project].state is BoxState.RUNNING]
+        return await any_runs([Boxrun(self, project) for project in up])
 
     def _place(self, project: str) -> Place:
         if (place := self._boxes.get(project)) is None or not place.wrap.exists():
@@ -256,12 +242,6 @@ class LocalBackend:
 
     def _set(self, project: str, state: BoxState, reason: str = "") -> None:
         self._status[project] = BoxStatus(project, state, reason)
-
-
-async def _stop_job(boxrun: Boxrun, job: str, room: asyncio.Semaphore) -> None:
-    async with room:
-        with suppress(JobUnknown):
-            await boxrun.stop(job, grace=0.5)
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

@@ -179,16 +179,15 @@ def wrap_file(host: Host, wrapping: Wrapping) -> str:
 
 def inner(limits: Limits) -> list[str]:
     """The argv before a job's own that opens the way out and limits the job's processes."""
-    return ["/bin/sh", "-c", _INSIDE + _limit(limits) + 'exec "$@"', "sh"]
+    limit = _LIMIT.format(limits.processes) if limits.processes else ""
+    return ["/bin/sh", "-c", f'{_INSIDE}{limit}exec "$@"', "sh"]
 
 
 def limited(argv: Sequence[str], limits: Limits) -> list[str]:
     """A command without network under the same limit of processes."""
-    return ["/bin/sh", "-c", _limit(limits) + 'exec "$@"', "sh", *argv] if limits.processes else list(argv)
-
-
-def _limit(limits: Limits) -> str:
-    return _LIMIT.format(limits.processes) if limits.processes else ""
+    if not limits.processes:
+        return list(argv)
+    return ["/bin/sh", "-c", _LIMIT.format(limits.processes) + 'exec "$@"', "sh", *argv]
 
 
 def rlimits(limits: Limits, *, own_user: bool, grouped: bool) -> dict[str, int]:

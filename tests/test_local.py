@@ -23,6 +23,7 @@ import pytest
 from boxing import KEY, Upstream, backend, box, ended, first_denials, run, said, upstream
 
 from executor.backend import BoxState, Container, Denial, Limits
+from executor.boxes import FIRST_UID, LAST_UID, first_uid
 from executor.durable import Boxrun, Spec
 from executor.errors import BoxFailed, ExecutorError
 from executor.host import mend
@@ -643,4 +644,11 @@ async def test_workspace_of_a_box_persists_and_belongs_to_its_user(tmp_path: Pat
         shown = await run(boxes, "demo", ["sh", "-c", "cat file ~/.claude/file; ls ~; stat -c %U file"])
     assert shown.lines == ["here", "there", "agent"]
     owner = (tmp_path / "s/boxes/demo/workspace/file").stat().st_uid
-    assert owner == (1_900_000_001 if os.geteuid() == 0 else os.geteuid())
+    assert owner == (first_uid(tmp_path / "s") + 1 if os.geteuid() == 0 else os.geteuid())
+
+
+def test_two_state_directories_have_users_of_their_own(tmp_path: Path) -> None:
+    one, two = first_uid(tmp_path / "a"), first_uid(tmp_path / "b")
+    assert abs(one - two) > 16383
+    assert min(one, two) >= FIRST_UID
+    assert max(one, two) + 16383 <= LAST_UID

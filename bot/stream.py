@@ -28,12 +28,14 @@ class Inbox:
         self.offset = offset
         """Where the journal goes on after what is in the inbox."""
         self._frames: asyncio.Queue[Frame] = asyncio.Queue(_WAITING)
+        self._left = False
 
     async def put(self, frame: Frame) -> None:
         """Add a frame, waiting while the inbox is full."""
         if isinstance(frame, Chunk):
             self.offset = frame.offset + len(frame.data)
-        await self._frames.put(frame)
+        if not self._left:
+            await self._frames.put(frame)
 
     async def take(self) -> list[Frame]:
         """Everything that is there, at least one frame."""
@@ -41,6 +43,12 @@ class Inbox:
         while not self._frames.empty():
             frames.append(self._frames.get_nowait())
         return frames
+
+    def leave(self) -> None:
+        """Take nothing more; who waits to put a frame waits no longer, for the box's other jobs wait behind it."""
+        self._left = True
+        while not self._frames.empty():
+            self._frames.get_nowait()
 
 
 class Stream:
@@ -64,10 +72,11 @@ class Stream:
                 await self._add(self._followed, job, offset)
             yield inbox
         finally:
+            inbox.leave()
             del self._inboxes[job]
             if not self._inboxes and self._task is not None:
                 self._task.cancel()
-                self._task = None
+                self._task = self._followed = None
 
     async def _run(self) -> None:
         attempt = 0
@@ -77,15 +86,20 @@ class Stream:
                     known = list(self._inboxes.items())
                     # From here on a new job adds itself: it cannot be in the list above.
                     self._followed = followed
-                    for job, inbox in known:
-                        await followed.add(job, inbox.offset)
-                    async for frame in followed:
-                        attempt = 0
-                        await self._dispatch(frame)
+                    try:
+                        for job, inbox in known:
+                            await followed.add(job, inbox.offset)
+                        async for frame in followed:
+                            attempt = 0
+                            await self._dispatch(frame)
+                    finally:
+                        # A stream that is let go takes its time to end: the next one's must not be forgotten then.
+                        if self._followed is followed:
+                            self._followed = None
             except (ExecutorError, OSError) as error:
                 log.warning("the stream of %s was cut: %s", self._project, error)
-            finally:
-                self._followed = None
+            except Exception:  # every job of the box waits for this stream: whatever broke, it is opened again
+                log.exception("the stream of %s broke", self._project)
             await asyncio.sleep(_BACKOFF[min(attempt, len(_BACKOFF) - 1)])
             attempt += 1
 

@@ -14,6 +14,7 @@ from functools import partial
 from adapters.console import Console
 from adapters.transcript import Transcript
 from bot import cli
+from bot.board import Board, Chat
 from bot.claude_cli import executable
 from bot.config import Config, Project
 from bot.context import Context
@@ -91,7 +92,7 @@ def _chat(args: argparse.Namespace) -> int:
 
 
 @asynccontextmanager
-async def serving(config: Config, surfaces: Sequence[Surface]) -> AsyncIterator[Service]:
+async def serving(config: Config, surfaces: Sequence[Surface], chats: Sequence[Chat] = ()) -> AsyncIterator[Service]:
     """The service with all its parts; when the context is left, running jobs go on in their boxes."""
     async with AsyncExitStack() as stack:
         stack.enter_context(cli.only_one(config.state_dir))
@@ -99,7 +100,9 @@ async def serving(config: Config, surfaces: Sequence[Surface]) -> AsyncIterator[
         backend = await stack.enter_async_context(_backend(config))
         sites = {name: _site(name, project, backend) for name, project in config.projects.items()}
         redactor = Redactor(_secrets(config))
-        deliveries = await stack.enter_async_context(Deliveries(store, surfaces))
+        quiet = frozenset(name for name, project in config.projects.items() if project.quiet)
+        boards = [Board(store, chat, quiet=quiet) for chat in chats]
+        deliveries = await stack.enter_async_context(Deliveries(store, [*surfaces, *boards]))
         parts = Parts(store, redactor, config.claude, config.model.auth)
         runner = await stack.enter_async_context(Runner(sites, parts, config.limits))
         await stack.enter_async_context(

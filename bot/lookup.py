@@ -37,7 +37,11 @@ class Lookup:
 
     def visible(self, actor: str) -> list[str]:
         """The ids of the projects that the actor may see."""
-        return sorted(name for name, site in self._sites.items() if allowed(site.project, actor, Right.VIEW))
+        return self.having(actor, Right.VIEW)
+
+    def having(self, actor: str, right: Right) -> list[str]:
+        """The ids of the projects where the actor has the right."""
+        return sorted(name for name, site in self._sites.items() if allowed(site.project, actor, right))
 
     def site(self, name: str, actor: str, right: Right) -> Site:
         """The project of that name.

@@ -13,11 +13,9 @@ from executor.backend import Limits
 UID = 1000
 """Who the agent is inside, whoever that is outside."""
 HOME = "/home/agent"
-PROXY = 3128
-MODEL = 8318
+PROXY, MODEL = 3128, 8318
 """Where, inside, the way out and the model's API are."""
-TMP_BYTES = 1 << 30
-SHM_BYTES = 256 << 20
+TMP_BYTES, SHM_BYTES = 1 << 30, 256 << 20
 OPEN_FILES = 8192
 LEAST_DATA = 2 << 30
 """Claude's CLI reserves up to 1.5 GiB before its first word, of which it uses a fifth."""

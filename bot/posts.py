@@ -59,6 +59,8 @@ class Post:
     """The open ask, while it is open."""
     file: str = ""
     """What goes along as a file, whole."""
+    actor: str = ""
+    """Who is to be notified of a loud post: who asked for the job."""
 
     @property
     def loud(self) -> bool:
@@ -81,6 +83,7 @@ class Fold:
         self._tools: dict[str, ToolStarted] = {}
         self._posts: dict[str, Post] = {"card": Post("card", 1, PostKind.CARD, "", 0)}
         self._head = ""
+        self._actor = ""
         self._state = "queued"
         self._seq = 0
         self._fenced = False
@@ -99,7 +102,8 @@ class Fold:
 
     def _take(self, event: Event) -> None:
         match event:
-            case Accepted(kind=kind, text=text):
+            case Accepted(actor=actor, kind=kind, text=text):
+                self._actor = actor
                 self._head = f"**{kind}** {one_line(text, 200)}"
             case Started(branch=branch):
                 self._state = "running"
@@ -184,7 +188,15 @@ class Fold:
     def _ask(self, ask: str, event: AskRaised) -> None:
         self._seal()
         text = f"**{one_line(event.title)}**\n{clean(event.body)}"
-        post = Post(f"ask-{ask}", len(self._posts) + 1, PostKind.ASK, text[: self._limit], self._seq, ask=event)
+        post = Post(
+            f"ask-{ask}",
+            len(self._posts) + 1,
+            PostKind.ASK,
+            text[: self._limit],
+            self._seq,
+            ask=event,
+            actor=self._actor,
+        )
         self._posts[post.key] = post
 
     def _close(self, ask: str, event: AskClosed) -> None:
@@ -199,7 +211,8 @@ class Fold:
         self._seal()
         file = "".join(self._whole) if self._full >= SHOWN_PARTS else ""
         text = str(completed(event))
-        self._posts["end"] = Post("end", len(self._posts) + 1, PostKind.END, text, self._seq, final=True, file=file)
+        index = len(self._posts) + 1
+        self._posts["end"] = Post("end", index, PostKind.END, text, self._seq, True, file=file, actor=self._actor)
 
     def _card(self) -> str:
         working = next(reversed(self._tools.values()), None)

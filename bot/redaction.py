@@ -41,7 +41,7 @@ _STARTS = (*(start for start, _ in _SHAPES if start != "://"), "-----BEGIN")
 _LAST_WORD = re.compile(r"[^\s\"'`=,;()<>{}\[\]|]*\Z")
 _KEY_BEGIN = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _KEY_END = re.compile(r"-----END [A-Z ]*PRIVATE KEY-----")
-_UNENCODABLE = re.compile("[\ud800-\udfff\x00]")
+_UNENCODABLE = re.compile("[\ud800-\udfff]")
 
 
 class Redactor:
@@ -55,8 +55,7 @@ class Redactor:
 
     def clean(self, text: str) -> str:
         """The text without secrets, and without characters that cannot be stored."""
-        if "\0" in text or not text.isascii():
-            text = _UNENCODABLE.sub("\ufffd", text)
+        text = _storable(text)
         for rest, whole in self._rests:
             if rest in text:
                 text = whole.sub(MARK, text)
@@ -100,6 +99,16 @@ class Redactor:
                     first = min(first, at)
                 at = tail.rfind(form[:_HEAD], max(0, len(tail) - len(form)), at)
         return first
+
+
+def _storable(text: str) -> str:
+    """The text with U+FFFD for what is no character, or what SQLite would end it at."""
+    text = text.replace("\0", "\ufffd")
+    try:
+        text.encode()  # many times faster than to look for what it cannot encode
+    except UnicodeEncodeError:
+        return _UNENCODABLE.sub("\ufffd", text)
+    return text
 
 
 def _marked(found: re.Match[str]) -> str:

@@ -22,6 +22,9 @@ def my_application(state: State, _request: Request) -> Wire:
     body: Wire = {"id": str(state.bot.id), "name": state.bot.name, "icon": None, "description": "", "summary": ""}
     body |= {"bot_public": False, "bot_require_code_grant": False, "verify_key": "0" * 64, "team": None}
     body |= {"flags": 1 << 19 | 1 << 15, "owner": owner.wire(), "bot": state.bot.wire(), "type": None}
+    body |= dict.fromkeys(("approximate_guild_count", "approximate_user_install_count"), 1)
+    body |= {"approximate_user_authorization_count": 1, "explicit_content_filter": 0, "flags_new": str(body["flags"])}
+    body |= {"role_connections_verification_url": None, "eligible_oauth2_scopes": ["bot", "applications.commands"]}
     return body | {"integration_types_config": {"0": {}}, "redirect_uris": [], "interactions_endpoint_url": None}
 
 

@@ -14,6 +14,7 @@ from discord_wire import EPHEMERAL, Wire
 
 OLD = 3600.0  # seconds after which edits of a message are counted
 OLD_EDITS = 5
+NONCE_SECONDS = 180.0  # Discord speaks of "the past few minutes"
 
 
 def _channel(state: State, request: Request, *needs: str) -> Channel:
@@ -37,16 +38,16 @@ def post_message(state: State, request: Request) -> Wire:
         demand(state.allowed(channel), "attach_files")
     if channel.locked and not state.allowed(channel) & BITS["manage_threads"]:
         raise Refusal(400, 50083, "Thread is archived")
-    nonce = body.get("nonce")
-    key = (state.bot.id, channel.id, str(nonce))
-    if nonce and body.get("enforce_nonce") and key in state.nonces:
-        return state.nonces[key].wire()
+    nonce = str(body["nonce"]) if body.get("nonce") and body.get("enforce_nonce") else ""
+    same = state.nonces.get((channel.id, nonce)) if nonce else None
+    if same is not None and time.time() - same.created < NONCE_SECONDS:
+        return same.wire()
     message = compose(state, channel, state.bot, body, request.files)
     message.flags &= ~EPHEMERAL
     if reference := body.get("message_reference"):
         _refer(state, message, reference)
-    if nonce and body.get("enforce_nonce"):
-        state.nonces[key] = message
+    if nonce:
+        state.nonces[channel.id, nonce] = message
     return state.store(message).wire()
 
 

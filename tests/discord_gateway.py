@@ -22,6 +22,7 @@ PRIVILEGED = MEMBERS | 1 << 8 | CONTENT
 NEEDED = {"MESSAGE_REACTION": REACTIONS, "MESSAGE": MESSAGES, "TYPING": TYPING, "INTERACTION": 0}
 BLANKED = {"content": "", "embeds": [], "attachments": [], "components": []}
 KEPT = 5000  # events that a session can be given again
+LOST = 4  # sessions without a connection that can still be resumed
 FRAMES = 120  # a connection may send in a minute
 FRAME_BYTES = 4096
 
@@ -203,10 +204,12 @@ class Gateway:
         if not 0 <= shard < shards:
             return 4010
         mine = (self.state.guild >> 22) % shards == shard and not self.state.kicked
+        for old in [one.id for one in self.sessions.values() if one.line is None][:-LOST]:
+            del self.sessions[old]
         session = Session(secrets.token_hex(16), intents, mine, line=line)
         self.sessions[session.id] = session
         guild = [{"id": str(self.state.guild), "unavailable": True}] if mine else []
-        ready = {"v": 10, "user": self.state.bot.wire() | {"mfa_enabled": False, "verified": True, "email": None}}
+        ready: Wire = {"v": 10, "user": self.state.bot.wire() | {"mfa_enabled": False, "verified": True, "email": None}}
         ready |= {"guilds": guild, "session_id": session.id, "resume_gateway_url": self.url, "session_type": "normal"}
         ready |= {"application": {"id": str(self.state.bot.id), "flags": 1 << 19 | 1 << 15}, "private_channels": []}
         ready |= {"shard": [shard, shards]} if data.get("shard") else {}
@@ -237,7 +240,7 @@ class Gateway:
     def _members(self, line: Line, data: Wire) -> None:
         wanted = {str(one) for one in data.get("user_ids") or ()}
         found = [one for one in self.state.users.values() if not wanted or str(one.id) in wanted]
-        chunk = {"guild_id": str(self.state.guild), "members": [one.member() for one in found], "not_found": []}
+        chunk: Wire = {"guild_id": str(self.state.guild), "members": [one.member() for one in found], "not_found": []}
         chunk |= {"chunk_index": 0, "chunk_count": 1, "nonce": data.get("nonce")}
         for session in self.sessions.values():
             if session.line is line:

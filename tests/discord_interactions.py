@@ -41,13 +41,13 @@ def callback(state: State, request: Request) -> Any:
     if request.query.get("with_response") not in ("1", "true", "True"):
         return None
     told: Wire = {"id": str(interaction.id), "type": interaction.kind}
-    resource: Wire = {"type": kind}
-    if message is not None:
-        ephemeral, loading = bool(message.flags & EPHEMERAL), bool(message.flags & LOADING)
-        told |= {"response_message_id": str(message.id), "response_message_ephemeral": ephemeral}
-        told |= {"response_message_loading": loading}
-        resource |= {"message": message.wire()} if kind != DEFER_UPDATE else {}
-    return {"interaction": told, "resource": resource}
+    if message is None:
+        return {"interaction": told}
+    told |= {"response_message_id": str(message.id), "response_message_loading": bool(message.flags & LOADING)}
+    told |= {"response_message_ephemeral": bool(message.flags & EPHEMERAL)}
+    # Only an answer that is there already comes back with its message.
+    shown = {"resource": {"type": kind, "message": message.wire()}} if kind in (MESSAGE, UPDATE) else {}
+    return {"interaction": told, **shown}
 
 
 def _fitting(interaction: Interaction) -> tuple[int, ...]:
@@ -98,7 +98,7 @@ def _answering(interaction: Interaction, message: Message) -> Message:
         message.kind = 23
     if message.kind == 19 and interaction.message is not None:
         message.referenced = interaction.message
-        where = {"channel_id": str(interaction.channel.id), "guild_id": interaction.data.get("guild_id")}
+        where = {"channel_id": str(interaction.channel.id), "guild_id": str(interaction.channel.guild)}
         message.reference = {"type": 0, "message_id": str(interaction.message.id), **where}
     return message
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from discord_wire import SILENT, V2, Wire, stamp, walk
 
-_USER = {"discriminator": "0", "avatar": None, "public_flags": 0, "flags": 0, "primary_guild": None}
+_USER: Wire = {"discriminator": "0", "avatar": None, "public_flags": 0, "flags": 0, "primary_guild": None}
 _USER |= {"avatar_decoration_data": None, "collectibles": None, "banner": None, "accent_color": None}
-_MEMBER = {"nick": None, "avatar": None, "banner": None, "premium_since": None, "deaf": False, "mute": False}
+_MEMBER: Wire = {"nick": None, "avatar": None, "banner": None, "premium_since": None, "deaf": False, "mute": False}
 _MEMBER |= {"flags": 0, "pending": False, "communication_disabled_until": None, "collectibles": None}
 
 
@@ -98,14 +97,14 @@ class Channel:
 
     def wire(self) -> Wire:
         last = str(max(self.messages)) if self.messages else None
-        both = {"id": str(self.id), "guild_id": str(self.guild), "name": self.name, "last_message_id": last}
+        both: Wire = {"id": str(self.id), "guild_id": str(self.guild), "name": self.name, "last_message_id": last}
         both |= {"rate_limit_per_user": self.slowmode, "flags": 0}
         if self.parent is None:
             rules = [
                 {"id": str(who), "type": 1, "allow": str(allow), "deny": str(deny)}
                 for who, (allow, deny) in self.overwrites.items()
             ]
-            own = {"type": 0, "position": 0, "permission_overwrites": rules, "nsfw": False, "topic": None}
+            own: Wire = {"type": 0, "position": 0, "permission_overwrites": rules, "nsfw": False, "topic": None}
             return both | own | {"parent_id": None}
         count = len(self.messages)
         own = {"type": 11, "parent_id": str(self.parent.id), "owner_id": str(self.owner), "message_count": count}
@@ -196,7 +195,7 @@ class Message:
         if self.interaction:
             application = str(self.author.id)
             body |= {"application_id": application, "webhook_id": application}
-            body["interaction_metadata"] = self.interaction.metadata(application)
+            body["interaction_metadata"] = self.interaction.metadata()
         if self.thread:
             body["thread"] = self.thread.wire()
         if self.reactions:
@@ -222,6 +221,7 @@ class Interaction:
     data: Wire
     created: float
     message: Message | None = None
+    trigger: Interaction | None = None  # what showed the modal that this one sends
     acknowledged: int = 0  # the type of the callback
     ack_after: float = -1.0  # seconds
     response: Message | None = None
@@ -234,7 +234,12 @@ class Interaction:
         """The person reads "the application did not respond"."""
         return not self.acknowledged and time.time() - self.created > 3.0
 
-    def metadata(self, guild: str) -> Mapping[str, Any]:
+    def metadata(self) -> Wire:
+        """What a message says of the interaction it answers."""
         told = {"id": str(self.id), "type": self.kind, "user": self.user.wire()}
-        named = {"name": self.data["name"], "command_type": self.data["type"]} if "name" in self.data else {}
-        return {**told, "authorizing_integration_owners": {"0": guild}, **named}
+        named: Wire = {"name": self.data["name"], "command_type": self.data["type"]} if "name" in self.data else {}
+        if self.kind == 3 and self.message:
+            named["interacted_message_id"] = str(self.message.id)
+        if self.trigger:
+            named["triggering_interaction_metadata"] = self.trigger.metadata()
+        return {**told, "authorizing_integration_owners": {"0": str(self.channel.guild)}, **named}

@@ -151,7 +151,9 @@ class People:
             raise NotOffered(f"the modal has no {sorted(unknown)}")
         filled_in = [filled(one, values) for one in modal["components"]]
         data = {"custom_id": modal["custom_id"], "components": filled_in}
-        return await self._taken(self._interact(interaction.user, interaction.channel, 5, data, interaction.message))
+        sent = self._interact(interaction.user, interaction.channel, 5, data, interaction.message)
+        sent.trigger = interaction
+        return await self._taken(sent)
 
     def _interact(
         self, user: User, channel: Channel, kind: int, data: Wire, message: Message | None = None

@@ -94,7 +94,13 @@ def _resolve(path: str, media: Wire, by_name: dict[str, Attachment]) -> None:
     file = by_name.get(media["url"])
     if file is not None:
         media |= {"url": file.url, "proxy_url": file.url, "attachment_id": str(file.id)}
-        media |= {"content_type": file.media_type, "width": None, "height": None, "loading_state": 0}
+        media |= {
+            "content_type": file.media_type,
+            "width": None,
+            "height": None,
+            "loading_state": 0,
+            "id": str(file.id),
+        }
     elif not media["url"].startswith("http"):
         code = "UNFURLED_MEDIA_ITEM_REFERENCED_ATTACHMENT_NOT_FOUND"
         raise invalid(path, code, f"The referenced attachment was not found: {media['url']}")

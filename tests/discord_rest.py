@@ -36,6 +36,7 @@ class Request:
     files: list[Upload] = field(default_factory=list)
     status: int = 0
     code: int = 0  # Discord's own, of a refusal
+    answer: Any = None
     over: bool = False  # it came over a documented limit
     injected: bool = False  # the answer is a fault that the test ordered
     took: float = 0.0
@@ -148,6 +149,7 @@ class Rest:
         if result is None:
             return answer(204, None, verdict.headers)
         status, body = result if isinstance(result, tuple) else (200, result)
+        record.answer = json.loads(json.dumps(body))
         return answer(status, body, verdict.headers)
 
     def _fail(self, request: web.Request, record: Request, fault: Fault) -> web.StreamResponse:
@@ -177,6 +179,15 @@ class Rest:
     def violations(self) -> list[str]:
         """What the published document has against the requests, a sentence each."""
         return [words for one in self.requests for words in discord_spec.faults(one.method, one.route, one.body)]
+
+    def misanswers(self) -> list[str]:
+        """What the published document has against the answers given here, a sentence each."""
+        asked = [one for one in self.requests if one.answer is not None and 200 <= one.status < 300]
+        return [
+            words
+            for one in asked
+            for words in discord_spec.answer_faults(one.method, one.route, one.status, one.answer)
+        ]
 
 
 def nothing_here(_state: State, _request: Request) -> tuple[int, Wire]:

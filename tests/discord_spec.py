@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jsonschema import Draft202012Validator
-from referencing import Registry, Resource
+from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
 SPEC = Path(__file__).parent / "specs" / "discord-openapi.json.gz"
@@ -35,13 +35,15 @@ def _document() -> dict[str, Any]:
 
 
 @functools.cache
-def _validator(method: str, template: str) -> Draft202012Validator | None:
+def _validator(method: str, template: str, status: int = 0) -> Draft202012Validator | None:
+    """Checks the body of a request, or of its answer with a status."""
     document = _document()
-    operation = document["paths"].get(template, {}).get(method.lower())
-    if operation is None or "requestBody" not in operation:
+    operation = document["paths"].get(template, {}).get(method.lower(), {})
+    part = operation.get("responses", {}).get(str(status)) if status else operation.get("requestBody")
+    if part is None or "content" not in part:
         return None
-    schema = operation["requestBody"]["content"]["application/json"]["schema"]
-    registry = Registry().with_resource("spec:", Resource(contents=document, specification=DRAFT202012))
+    schema = part["content"]["application/json"]["schema"]
+    registry: Registry[Any] = Registry().with_resource("spec:", DRAFT202012.create_resource(document))
     return Draft202012Validator(_absolute(schema), registry=registry)
 
 
@@ -66,3 +68,10 @@ def faults(method: str, template: str, body: Any) -> list[str]:
     if validator is None:
         return [] if body is None else [f"{method} {template} takes no body"]
     return [f"{method} {template}: {error.json_path}: {error.message[:300]}" for error in validator.iter_errors(body)]
+
+
+def answer_faults(method: str, template: str, status: int, body: Any) -> list[str]:
+    """What the document has against this answer, a sentence each."""
+    validator = _validator(method, template, status)
+    errors = validator.iter_errors(body) if validator else ()
+    return [f"{method} {template} {status}: {error.json_path}: {error.message[-300:]}" for error in errors]

@@ -28,7 +28,8 @@ class State:
         self.hidden: dict[int, Message] = {}  # ephemeral messages
         self.interactions: dict[str, Interaction] = {}  # by token
         self.commands: dict[int, list[Wire]] = {}  # by guild, 0 for the global ones
-        self.nonces: dict[tuple[int, int, str], Message] = {}
+        self.nonces: dict[tuple[int, str], Message] = {}  # by channel
+        self.active_threads = 1000  # as many as may be open at once
         self.files: dict[int, Attachment] = {}
         self.kicked = False
         self.cdn = self.gateway = ""
@@ -127,7 +128,7 @@ class State:
         body |= {"members": [user.member() for user in (everyone if members else [self.bot])]}
         seen = [one for one in self.channels.values() if self.allowed(one) & BITS["view_channel"]]
         body |= {"channels": [one.wire() for one in seen if not one.parent]}
-        body |= {"threads": [one.wire() for one in seen if one.parent and not one.archived]}
+        body |= {"threads": [self.thread_wire(one) for one in seen if one.parent and not one.archived]}
         body |= {"joined_at": stamp(self.bot.joined), "region": "deprecated", "afk_timeout": 300, "mfa_level": 0}
         body |= {"verification_level": 0, "default_message_notifications": 1, "explicit_content_filter": 0}
         body |= {"system_channel_flags": 0, "premium_tier": 0, "nsfw_level": 0, "preferred_locale": "en-US"}
@@ -136,6 +137,11 @@ class State:
         lists = ("emojis", "features", "voice_states", "presences", "stage_instances", "guild_scheduled_events")
         body |= {name: [] for name in (*lists, "stickers", "soundboard_sounds")}
         return body
+
+    def thread_wire(self, thread: Channel) -> Wire:
+        """A thread with the bot's membership, when it has joined."""
+        joined = self.bot.id in thread.members
+        return thread.wire() | ({"member": thread.membership(self.bot.id)} if joined else {})
 
     # -- messages ------------------------------------------------------------------------------------------------
 
@@ -184,12 +190,14 @@ class State:
         """Make a thread, from a message (whose id it takes) or without one."""
         if root is not None and (root.thread or root.id in self.channels):
             raise Refusal(400, 160004, "A thread has already been created for this message")
+        if len(self.threads()) >= self.active_threads:
+            raise Refusal(400, 160006, "Maximum number of active threads reached")
         if parent.parent is not None:
             raise invalid("type", "CHANNEL_TYPE_INVALID", "Invalid channel type")
         thread = Channel(root.id if root else self.ids.next(), name, self.guild, parent, owner.id, minutes)
         thread.members.append(owner.id)
         self.channels[thread.id] = thread
-        added = {"newly_created": True}
+        added: Wire = {"newly_created": True}
         if owner is self.bot:
             added |= {"member": thread.membership(owner.id)}
         self.tell("THREAD_CREATE", thread.wire() | added, thread)

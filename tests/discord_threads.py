@@ -119,7 +119,7 @@ def _listed(state: State, threads: list[Channel]) -> Wire:
 
 def active(state: State, request: Request) -> Wire:
     _guild(state, request)
-    return _listed(state, state.threads())
+    return _listed(state, state.threads()) | {"has_more": False}
 
 
 def archived(state: State, request: Request) -> Wire:

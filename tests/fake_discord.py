@@ -13,11 +13,12 @@ import discord_channels
 import discord_interactions
 import discord_threads
 from aiohttp import web
+from discord_commands import NotOffered
 from discord_faults import Faults
 from discord_gateway import CONTENT, Gateway
 from discord_limits import Limits
 from discord_nouns import Channel, Interaction, Message, Upload, User
-from discord_people import NotOffered, People
+from discord_people import People
 from discord_rest import Request, Rest
 from discord_state import State
 

@@ -8,17 +8,16 @@ import shutil
 import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
 import aiohttp
 import discord
 import pytest
-from discord import app_commands, ui
-from discord_aim import aimed
+from discord import ui
+from discord_client import Bot, Free, Sharded, heard, panel, place, running
 from discord_compression import compressor
-from discord_faults import Faults
-from discord_nouns import Channel
+from discord_faults import Fault, Faults
 from discord_state import State
 from fake_discord import FakeDiscord, Interaction, NotOffered, Upload
 
@@ -26,109 +25,17 @@ Answer = Callable[[discord.Interaction[Any]], Awaitable[None]]
 NOBODY = discord.AllowedMentions.none()
 
 
-class Bot(discord.Client):
-    """A real client whose commands and buttons answer as each test says."""
-
-    def __init__(self, **options: Any) -> None:
-        intents = discord.Intents.default()
-        intents.message_content = True
-        super().__init__(intents=options.pop("intents", intents), guild_ready_timeout=0, **options)
-        self.tree = app_commands.CommandTree(self)
-        self.answer: Answer = respond
-        self.heard: list[str] = []
-        self.seen: list[discord.Message] = []
-        self.news = asyncio.Event()
-
-        @self.tree.command(name="claude", description="Ask Claude")
-        @app_commands.autocomplete(project=propose)
-        async def claude(interaction: discord.Interaction[Any], project: str, prompt: str) -> None:
-            interaction.extras["said"] = (project, prompt)
-            await self.answer(interaction)
-
-        @self.tree.context_menu(name="Ask Claude about this")
-        async def about(interaction: discord.Interaction[Any], message: discord.Message) -> None:
-            await interaction.response.send_message(f"about: {message.content}", ephemeral=True)
-
-        group = app_commands.Group(name="rdev", description="rdev")
-
-        @group.command(name="stop", description="Stop the job")
-        async def stop(interaction: discord.Interaction[Any]) -> None:
-            await interaction.response.send_message("stopped")
-
-        self.tree.add_command(group)
-
-    async def setup_hook(self) -> None:
-        await self.tree.sync()
-
-    async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
-        """Do not wait five seconds before every IDENTIFY but the first."""
-
-    async def on_message(self, message: discord.Message) -> None:
-        self.seen.append(message)
-        if message.author != self.user:
-            self.heard.append(message.content)
-            self.news.set()
-
-
-class Sharded(discord.AutoShardedClient):
-    """A client of several connections, as impatient."""
-
-    async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
-        """Do not wait."""
-
-
-async def propose(_: discord.Interaction[Any], typed: str) -> list[app_commands.Choice[str]]:
-    return [app_commands.Choice(name=name, value=name) for name in ("demo", "docs", "pantheon") if typed in name]
-
-
-async def respond(interaction: discord.Interaction[Any]) -> None:
-    await interaction.response.send_message("here")
-
-
-@asynccontextmanager
-async def running(fake: FakeDiscord, bot: discord.Client | None = None) -> AsyncIterator[Any]:
-    """A client that is logged in and has its guild."""
-    with aimed(fake.api, fake.gateway, fake.cdn):
-        client = bot or Bot()
-        task = asyncio.create_task(client.start(fake.token))
-        ready = asyncio.create_task(client.wait_until_ready())
-        try:
-            await asyncio.wait({task, ready}, timeout=10, return_when=asyncio.FIRST_COMPLETED)
-            if task.done():
-                await task
-            assert ready.done()
-            yield client
-        finally:
-            ready.cancel()
-            await client.close()
-            with suppress(Exception):
-                await task
-
-
 @pytest.fixture
 async def fake() -> AsyncIterator[FakeDiscord]:
     async with FakeDiscord() as discord_:
         yield discord_
+        assert discord_.rest.misanswers() == []
 
 
 @pytest.fixture
 async def bot(fake: FakeDiscord) -> AsyncIterator[Bot]:
     async with running(fake) as client:
         yield client
-
-
-def place(bot: Bot, channel: Channel) -> discord.TextChannel:
-    found = bot.get_channel(channel.id)
-    assert isinstance(found, discord.TextChannel)
-    return found
-
-
-async def heard(bot: Bot, count: int) -> None:
-    """Wait until the client has heard so many messages of others."""
-    async with asyncio.timeout(20):
-        while len(bot.heard) < count:
-            bot.news.clear()
-            await bot.news.wait()
 
 
 # -- the ordinary way --------------------------------------------------------------------------------------------
@@ -232,26 +139,6 @@ async def test_thread_without_a_message_and_a_deleted_one_are_told(fake: FakeDis
     with pytest.raises(discord.NotFound) as told:
         await thread.send("anybody?")
     assert told.value.code == 10003
-
-
-def panel(*, text: str = "status") -> ui.LayoutView:
-    """A view of components alone, with a button and a select."""
-    view = ui.LayoutView(timeout=None)
-    stop: ui.Button[Any] = ui.Button(label="Stop", custom_id="stop:1", style=discord.ButtonStyle.danger)
-    pick: ui.Select[Any] = ui.Select(custom_id="pick:1", options=[discord.SelectOption(label=one) for one in "abc"])
-    pick.max_values = 2
-    view.add_item(ui.Container(ui.TextDisplay(text), ui.ActionRow(stop), ui.ActionRow(pick)))
-    return view
-
-
-class Free(ui.Modal, title="Why?"):
-    """A modal with one field."""
-
-    reason: ui.Label[Any] = ui.Label(text="Reason", component=ui.TextInput(custom_id="reason", max_length=20))
-
-    async def on_submit(self, interaction: discord.Interaction[Any]) -> None:
-        assert isinstance(self.reason.component, ui.TextInput)
-        await interaction.response.send_message(f"because {self.reason.component.value}")
 
 
 async def test_buttons_selects_and_modals_of_a_component_message_work(fake: FakeDiscord, bot: Bot) -> None:
@@ -394,6 +281,21 @@ async def test_global_limit_refuses_the_fifty_first_request_of_a_second(fake: Fa
     assert fake.limits.peak == 50
 
 
+async def test_faults_of_all_kinds_lose_and_double_nothing_when_a_nonce_is_kept(fake: FakeDiscord, bot: Bot) -> None:
+    fake.faults.rates = {429: 0.2, "cut": 0.3}
+    fake.faults.delay, fake.faults.retry_after = 0.01, 0.02
+    fake.limits.buckets["POST /channels/{channel_id}/messages"] = (1000, 5.0)
+    for count in range(40):
+        for _ in range(20):
+            with suppress(aiohttp.ClientError):
+                await place(bot, fake.general).send(str(count), nonce=f"n{count}")
+                break
+    fake.faults.calm()
+
+    assert [one.text for one in fake.messages(fake.general)] == [str(count) for count in range(40)]
+    assert sum(one.injected for one in fake.requests) > 10
+
+
 async def test_lost_answer_does_not_double_a_message(fake: FakeDiscord, bot: Bot) -> None:
     fake.faults.order("POST /channels/{channel_id}/messages", 502, after=True)
     await place(bot, fake.general).send("once")
@@ -510,186 +412,6 @@ def test_zstd_stream_is_one_frame_with_every_message_in_it() -> None:
     assert subprocess.run(["zstd", "-dc"], input=stream, capture_output=True, check=True).stdout == b"".join(messages)
 
 
-# -- refusals ----------------------------------------------------------------------------------------------------
-
-
-async def refused(awaitable: Awaitable[object]) -> tuple[int, int]:
-    """The status and the code with which something is refused."""
-    with pytest.raises(discord.HTTPException) as told:
-        await awaitable
-    return told.value.status, told.value.code
-
-
-async def test_messages_out_of_bounds_are_refused(fake: FakeDiscord, bot: Bot) -> None:
-    fake.limits.buckets["POST /channels/{channel_id}/messages"] = (100, 5.0)
-    channel = place(bot, fake.general)
-    long = discord.Embed(description="x" * 4000)
-
-    assert await refused(channel.send("x" * 2001)) == (400, 50035)
-    assert await refused(channel.send("  ")) == (400, 50006)
-    assert await refused(channel.send(embeds=[long, long])) == (400, 50035)
-    assert await refused(channel.send("x", nonce="n" * 26)) == (400, 50035)
-    big = discord.File(io.BytesIO(bytes(10 * 1024 * 1024 + 1)), "big")
-    assert await refused(channel.send(file=big)) == (413, 40005)
-    assert await refused(channel.send(view=panel(text="x" * 4001))) == (400, 50035)
-    assert await refused(channel.send(view=raw(*([{"type": 10, "content": "x"}] * 41)))) == (400, 50035)
-    assert await refused(channel.send("both", view=panel())) == (400, 50035)
-    twice = {"type": 1, "components": [{"type": 2, "style": 1, "label": "a", "custom_id": "same"}] * 2}
-    assert await refused(channel.send(view=raw(twice))) == (400, 50035)
-    options = [{"label": str(one), "value": str(one)} for one in range(26)]
-    assert await refused(channel.send(view=raw({"type": 1, "components": [select(options)]}))) == (400, 50035)
-    lost = {"type": 13, "file": {"url": "attachment://none.txt"}}
-    assert await refused(channel.send(view=raw(lost))) == (400, 50035)
-    assert fake.messages(fake.general) == []
-
-
-def select(options: list[dict[str, str]]) -> dict[str, Any]:
-    return {"type": 3, "custom_id": "s", "options": options}
-
-
-def raw(*components: dict[str, Any]) -> ui.LayoutView:
-    """A view that sends these components whatever the library thinks of them."""
-
-    class Raw(ui.LayoutView):
-        def to_components(self) -> list[dict[str, Any]]:
-            return list(components)
-
-        def has_components_v2(self) -> bool:
-            return True
-
-        def is_dispatchable(self) -> bool:
-            return False
-
-    return Raw()
-
-
-async def test_edits_that_are_not_the_bots_to_make_are_refused(fake: FakeDiscord, bot: Bot) -> None:
-    said = fake.say(fake.alice, fake.general, "mine")
-    channel = place(bot, fake.general)
-    await heard(bot, 1)
-    assert await refused(channel.get_partial_message(said.id).edit(content="yours")) == (403, 50005)
-    assert await refused(channel.get_partial_message(1).edit(content="?")) == (404, 10008)
-    card = await channel.send(view=panel())
-    assert await refused(card.edit(content="words")) == (400, 50035)
-
-    root = await channel.send("root")
-    thread = await root.create_thread(name="t")
-    assert await refused(
-        bot.http.start_thread_with_message(channel.id, root.id, name="t", auto_archive_duration=60)
-    ) == (400, 160004)
-    message = await thread.send("x")
-    fake.state.archive(fake.threads()[0])
-    assert await refused(message.edit(content="y")) == (400, 50083)
-    assert await refused(thread.edit(name="z")) == (400, 50083)
-    await thread.send("back")
-    await message.edit(content="y")
-    plain = place(bot, fake.general)
-    assert await refused(plain.create_thread(name="x" * 101, message=discord.Object(card.id))) == (400, 50035)
-
-
-async def test_old_message_takes_five_edits_and_no_more(fake: FakeDiscord, bot: Bot) -> None:
-    fake.limits.buckets["PATCH /channels/{channel_id}/messages/{message_id}"] = (100, 5.0)
-    card = await place(bot, fake.general).send("0")
-    fake.age(fake.general.messages[card.id], 3700)
-    for count in range(5):
-        await card.edit(content=str(count))
-
-    assert await refused(card.edit(content="more")) == (429, 30046)
-
-
-async def test_late_double_and_unfitting_answers_are_refused(fake: FakeDiscord, bot: Bot) -> None:
-    told: list[tuple[int, int]] = []
-
-    async def twice(interaction: discord.Interaction[Any]) -> None:
-        await interaction.response.send_message("one")
-        other = discord.InteractionResponse(interaction)
-        told.append(await refused(other.send_message("two")))
-
-    bot.answer = twice
-    await fake.slash(fake.alice, fake.general, "claude", project="demo", prompt="x")
-    await fake.until(lambda: any(one.code == 40060 for one in fake.requests))
-
-    async def late(interaction: discord.Interaction[Any]) -> None:
-        await asyncio.sleep(3.1)
-        told.append(await refused(interaction.followup.send("too soon")))
-        told.append(await refused(interaction.response.send_message("late")))
-
-    bot.answer = late
-    interaction = await fake.slash(fake.alice, fake.general, "claude", project="demo", prompt="x")
-    assert interaction.failed
-    await fake.until(lambda: any(one.code == 10062 for one in fake.requests))
-    await asyncio.sleep(0)
-
-    async def expired(interaction: discord.Interaction[Any]) -> None:
-        await interaction.response.defer()
-        fake.expire(interaction.token)
-        told.append(await refused(interaction.edit_original_response(content="x")))
-
-    bot.answer = expired
-    await fake.slash(fake.alice, fake.general, "claude", project="demo", prompt="x")
-    await fake.until(lambda: any(one.code == 50027 for one in fake.requests))
-    await asyncio.sleep(0.01)
-
-    assert told == [(400, 40060), (404, 10015), (404, 10062), (401, 50027)]
-
-
-async def test_modal_and_choices_out_of_bounds_are_refused(fake: FakeDiscord, bot: Bot) -> None:
-    told: list[tuple[int, int]] = []
-
-    async def wide(interaction: discord.Interaction[Any]) -> None:
-        modal = Free(title="x" * 46)
-        told.append(await refused(interaction.response.send_modal(modal)))
-        many = [app_commands.Choice(name=str(one), value=str(one)) for one in range(26)]
-        autocomplete = await fake_autocomplete(interaction, many)
-        told.append(autocomplete)
-        await interaction.response.send_message("enough")
-
-    async def fake_autocomplete(
-        interaction: discord.Interaction[Any], many: list[app_commands.Choice[str]]
-    ) -> tuple[int, int]:
-        # Choices never fit a command, whatever their number.
-        interaction.type = discord.InteractionType.autocomplete
-        try:
-            return await refused(interaction.response.autocomplete(many))
-        finally:
-            interaction.type = discord.InteractionType.application_command
-
-    bot.answer = wide
-    interaction = await fake.slash(fake.alice, fake.general, "claude", project="demo", prompt="x")
-    assert (await fake.answered(interaction)).text == "enough"
-    assert told == [(400, 50035), (400, 50035)]
-
-
-async def test_revoked_permissions_are_refused_and_told(fake: FakeDiscord, bot: Bot) -> None:
-    channel = place(bot, fake.general)
-    fake.revoke(fake.general, "send_messages")
-    assert await refused(channel.send("x")) == (403, 50013)
-    fake.revoke(fake.general)
-    assert await refused(channel.send("x")) == (403, 50001)
-    fake.restore(fake.general)
-    await channel.send("x")
-
-
-async def test_commands_out_of_bounds_are_refused(fake: FakeDiscord, bot: Bot) -> None:
-    def command(**changes: Any) -> list[dict[str, Any]]:
-        return [{"name": "x", "type": 1, "description": "d", **changes}]
-
-    options = [
-        {"name": "a", "type": 3, "description": "d"},
-        {"name": "b", "type": 3, "description": "d", "required": True},
-    ]
-    for wrong in (
-        command(name="Big Name"),
-        command(description=""),
-        command(description="x" * 101),
-        command(options=options),
-        command(options=[{**options[0], "name": f"o{one}"} for one in range(26)]),
-        command() * 2,
-    ):
-        put: Any = bot.http.bulk_upsert_global_commands(fake.bot.id, wrong)
-        assert await refused(put) == (400, 50035)
-
-
 async def test_request_of_another_shape_than_published_is_a_violation(fake: FakeDiscord, bot: Bot) -> None:
     await bot.http.request(
         discord.http.Route("POST", "/channels/{channel_id}/messages", channel_id=fake.general.id),
@@ -701,25 +423,30 @@ async def test_request_of_another_shape_than_published_is_a_violation(fake: Fake
 
 
 def test_same_seed_brings_the_same_faults() -> None:
-    def drawn() -> list[object]:
+    def drawn() -> list[tuple[Fault, int]]:
         faults = Faults(seed=7, rates={429: 0.2, 502: 0.2, "cut": 0.1}, delay=0.1, repeat=0.3)
         return [(faults.of("GET /x"), faults.repeats()) for _ in range(200)]
 
     assert drawn() == drawn()
-    assert {getattr(fault, "status", None) for fault, _ in drawn()} == {0, 429, 502, "cut"}  # type: ignore[misc]
+    assert {fault.status for fault, _ in drawn()} == {0, 429, 502, "cut"}
 
 
 def test_state_waits_without_asking_again_and_again() -> None:
     async def story() -> int:
-        state, asked = State(), []
-        waiting = asyncio.create_task(state.until(lambda: asked.append(1) or len(asked) > 1))
+        state, asked = State(), [0]
+
+        def look() -> bool:
+            asked.append(len(asked))
+            return len(asked) > 2
+
+        waiting = asyncio.create_task(state.until(look))
         await asyncio.sleep(0.05)
-        assert len(asked) == 1
+        assert len(asked) == 2
         state.changed()
         await waiting
         return len(asked)
 
-    assert asyncio.run(story()) == 2
+    assert asyncio.run(story()) == 3
 
 
 def test_interaction_fails_when_nobody_answers() -> None:

@@ -139,7 +139,7 @@ class FakeSlack(People):
         self.faults.refuse(seconds)
 
     def uninstall(self) -> None:
-        """Remove the app from the workspace: its tokens are revoked and its sockets closed."""
+        """Remove the app from the workspace: its tokens are revoked, and it is told so."""
         self.web.revoked.update(self.web.tokens)
         self.hub.emit({"type": "tokens_revoked", "tokens": {"oauth": [], "bot": ["U0FAKEBOT"]}})
         self.hub.emit({"type": "app_uninstalled"})

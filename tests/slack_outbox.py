@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
@@ -65,7 +66,8 @@ class Outbox:
         self.answers.append((payload["event"]["type"], answer))
         self.space.pulse.beat()
         if self.faults.chance(self.faults.repeats):
-            await self._once("events_api", payload, 1, "timeout")
+            with suppress(Lost, TimeoutError, aiohttp.ClientError):
+                await self._once("events_api", payload, 1, "timeout")
 
     async def deliver(self, kind: str, payload: Json) -> Answer:
         """Send until acknowledged: events by the schedule of retries, the rest within one deadline."""

@@ -32,6 +32,7 @@ class Link:
 
     def abort(self) -> None:
         """Cut the connection, with no goodbye."""
+        self.leaving = True
         if self.request.transport is not None:
             self.request.transport.abort()
 
@@ -123,6 +124,7 @@ class Sockets:
                     link.abort()
                 return await answered
             except ConnectionError:
+                link.leaving = True
                 raise Lost from None
             finally:
                 # What comes after the deadline is late, and is told apart from an unknown envelope by nobody.

@@ -17,7 +17,8 @@ COMMON = {
     *("account_inactive", "fatal_error", "internal_error", "invalid_arguments", "invalid_auth", "method_deprecated"),
     *("not_allowed_token_type", "not_authed", "ratelimited", "token_revoked", "unknown_method"),
     # Seen in the wild, absent from the published lists:
-    *("msg_too_long", "thread_not_found", "invalid_thread_ts"),
+    *("msg_too_long", "thread_not_found", "invalid_thread_ts", "streaming_mode_mismatch"),
+    "cannot_provide_both_markdown_text_and_chunks",
 }
 EVERYWHERE = {"token", "team_id"}
 """Arguments that any method takes; bolt adds team_id to each call."""

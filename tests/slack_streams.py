@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from slack_blocks import BLOCKS, MARKDOWN, TEXT, check_blocks, check_metadata
+from slack_blocks import BLOCKS, MARKDOWN, check_blocks, check_metadata
 from slack_chat import clear_status, thread_of
 from slack_hub import Hub, end_stream, wire
 from slack_state import Channel, Json, Refused, bot_message, escaped
 
+WORDS = 256
+"""Characters of a task's title, details or output in one chunk."""
 STATUSES = ("pending", "in_progress", "complete", "error")
 
 
@@ -26,11 +28,13 @@ def start(hub: Hub, args: Json, warnings: list[str]) -> Json:
     thread = thread_of(channel, args["thread_ts"])
     message = bot_message("", [], thread)
     message["_stream"] = {"open": True, "since": time.monotonic(), "stopped": False, "tasks": {}, "plan": ""}
-    message["_stream"]["mode"] = args.get("task_display_mode", "timeline")
+    message["_stream"]["display"] = args.get("task_display_mode", "timeline")
     message |= {"_own_blocks": True, "blocks": [], "streaming_state": "in_progress"}
     pieces = chunks_of(args, needed=False)
+    one_mode(message, args)
+    fits(message, pieces)
     hub.space.put(channel, message)
-    grow(message, pieces, warnings)
+    grow(message, pieces)
     clear_status(hub, channel.id, thread)
     hub.posted(channel, message)
     return {"channel": channel.id, "ts": message["ts"]}
@@ -38,7 +42,10 @@ def start(hub: Hub, args: Json, warnings: list[str]) -> Json:
 
 def append(hub: Hub, args: Json, warnings: list[str]) -> Json:
     channel, message = streaming(hub, args)
-    grow(message, chunks_of(args), warnings)
+    pieces = chunks_of(args)
+    one_mode(message, args)
+    fits(message, pieces)
+    grow(message, pieces)
     return {"channel": channel.id, "ts": message["ts"]}
 
 
@@ -47,8 +54,10 @@ def stop(hub: Hub, args: Json, warnings: list[str]) -> Json:
     pieces = chunks_of(args, needed=False)
     bottom = check_blocks(args.get("blocks") or [], too_many="msg_blocks_too_many")
     metadata = check_metadata(args.get("metadata"))
+    one_mode(message, args)
+    fits(message, pieces)
     before = dict(message)
-    grow(message, pieces, warnings)
+    grow(message, pieces)
     message["blocks"] = [*message["blocks"], *bottom]
     if metadata:
         message["metadata"] = metadata
@@ -83,7 +92,9 @@ def chunks_of(args: Json, needed: bool = True) -> list[Json]:
     if not isinstance(pieces, list):
         raise Refused("invalid_chunks")
     if args.get("markdown_text"):
-        pieces = [{"type": "markdown_text", "text": args["markdown_text"]}, *pieces]
+        if pieces:
+            raise Refused("cannot_provide_both_markdown_text_and_chunks")
+        pieces = [{"type": "markdown_text", "text": args["markdown_text"]}]
     if needed and not pieces:
         raise Refused("no_text")
     for piece in pieces:
@@ -96,13 +107,21 @@ def chunks_of(args: Json, needed: bool = True) -> list[Json]:
     return pieces
 
 
+def one_mode(message: Json, args: Json) -> None:
+    """A stream stays with what it began with: markdown_text or chunks."""
+    mode = "text" if args.get("markdown_text") else "chunks" if args.get("chunks") else ""
+    if mode and message["_stream"].setdefault("mode", mode) != mode:
+        raise Refused("streaming_mode_mismatch")
+
+
 def sound(piece: Any) -> bool:
     match piece:
         case {"type": "markdown_text", "text": str(text)}:
             return bool(text)
         case {"type": "task_update", "id": str(task), "title": str(title), "status": status}:
-            words = [piece.get(key, "") for key in ("details", "output")]
-            return bool(task and title) and status in STATUSES and all(isinstance(word, str) for word in words)
+            words = [title, *(piece.get(key) or "" for key in ("details", "output"))]
+            short = all(isinstance(word, str) and len(word) <= WORDS for word in words)
+            return bool(task and title) and status in STATUSES and short
         case {"type": "plan_update", "title": str(title)}:
             return bool(title)
         case {"type": "blocks", "blocks": list(_)}:
@@ -111,35 +130,38 @@ def sound(piece: Any) -> bool:
             return False
 
 
-def grow(message: Json, pieces: list[Json], warnings: list[str]) -> None:
+def grow(message: Json, pieces: list[Json]) -> None:
     """Show the pieces: text is joined on, a task is shown once and then changed in place."""
     stream = message["_stream"]
     for piece in pieces:
         match piece["type"]:
             case "markdown_text":
-                write(message, piece["text"], warnings)
+                write(message, piece["text"])
             case "plan_update":
                 stream["plan"] = piece["title"]
             case "blocks":
                 message["blocks"] = [*message["blocks"], *piece["blocks"]]
             case _:
                 task(message, {key: value for key, value in piece.items() if key != "type"})
-    if len(message["blocks"]) > 2 * BLOCKS:
+
+
+def fits(message: Json, pieces: list[Json]) -> None:
+    """Refuse what would make the message longer than one message may be; nothing of it is shown then."""
+    length = len(message["_stream"].get("written", "")) + sum(len(p["text"]) for p in pieces if "text" in p)
+    if length > MARKDOWN:  # what one call takes is also all that one stream takes
+        raise Refused("msg_too_long")
+    if len(message["blocks"]) + len(pieces) > 2 * BLOCKS:
         raise Refused("msg_blocks_too_many")
 
 
-def write(message: Json, text: str, warnings: list[str]) -> None:
+def write(message: Json, text: str) -> None:
     stream = message["_stream"]
-    room = TEXT - stream.get("length", 0)
-    if len(text) > room:
-        warnings.append("message_truncated")
-        text = text[:room]
-    stream["length"] = stream.get("length", 0) + len(text)
-    message["text"] += escaped(text)
+    stream["written"] = stream.get("written", "") + text
+    message["text"] = escaped(stream["written"])
     last = message["blocks"][-1] if message["blocks"] else {}
     if last.get("type") == "markdown":
         message["blocks"] = [*message["blocks"][:-1], {"type": "markdown", "text": last["text"] + text}]
-    elif text:
+    else:
         message["blocks"] = [*message["blocks"], {"type": "markdown", "text": text}]
 
 

@@ -200,7 +200,8 @@ class Web:
 OVER = {
     *("msg_too_long", "msg_blocks_too_long", "msg_blocks_too_many", "metadata_too_large", "no_text", "view_too_large"),
     *("markdown_text_conflict", "unknown_method", "not_authed", "push_limit_reached", "missing_recipient_user_id"),
-    *("missing_recipient_team_id", "not_allowed_token_type"),
+    *("missing_recipient_team_id", "not_allowed_token_type", "streaming_mode_mismatch"),
+    "cannot_provide_both_markdown_text_and_chunks",
 }
 MISTAKES = {
     *("invalid_arguments", "invalid_blocks", "invalid_blocks_format", "invalid_chunks", "invalid_metadata_format"),

@@ -9,10 +9,8 @@ from typing import Any
 import aiohttp
 import pytest
 from fake_slack import APP_TOKEN, BOT_TOKEN, FakeSlack
-from slack_limits import Rates
 from slack_robot import BUTTONS, MODAL
 from slack_sdk.errors import SlackApiError
-from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetryHandler
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 from slack_state import TEAM, Json, User
@@ -161,6 +159,14 @@ async def test_stream_shows_texts_tasks_and_blocks(
     assert await error_of(client.chat_appendStream(channel=channel, ts=ts, chunks=[wrong])) == "invalid_chunks"
     long = client.chat_appendStream(channel=channel, ts=ts, markdown_text="x" * 12_001)
     assert await error_of(long) == "msg_too_long"
+    other = client.chat_appendStream(channel=channel, ts=ts, markdown_text="x")
+    assert await error_of(other) == "streaming_mode_mismatch"
+    both = client.chat_appendStream(channel=channel, ts=ts, markdown_text="x", chunks=[busy])
+    assert await error_of(both) == "cannot_provide_both_markdown_text_and_chunks"
+    wordy = client.chat_appendStream(channel=channel, ts=ts, chunks=[{**busy, "details": "x" * 257}])
+    assert await error_of(wordy) == "invalid_chunks"
+    grown = [{"type": "markdown_text", "text": "x" * 11_994}]
+    assert await error_of(client.chat_appendStream(channel=channel, ts=ts, chunks=grown)) == "msg_too_long"
     mark = {"event_type": "rdev", "event_payload": {"job": "j"}}
     done = [{**busy, "status": "complete"}]
     await client.chat_stopStream(channel=channel, ts=ts, chunks=done, blocks=button(), metadata=mark)
@@ -234,62 +240,6 @@ async def test_response_url_serves_five_times(slack: FakeSlack) -> None:
     answers = [await AsyncWebhookClient(url).send(text=str(n)) for n in range(6)]
     assert [answer.status_code for answer in answers] == [200] * 5 + [404]
     assert slack.private("alice") == ["0", "1", "2", "3", "4"]
-
-
-async def test_burst_is_told_to_wait_and_passes_after_it() -> None:
-    async with FakeSlack() as slack:
-        channel = slack.space.channel("general").id
-        client = AsyncWebClient(token=BOT_TOKEN, base_url=slack.base_url)
-        for n in range(3):
-            await client.chat_postMessage(channel=channel, text=str(n))
-        with pytest.raises(SlackApiError) as caught:
-            await client.chat_postMessage(channel=channel, text="lost")
-        assert caught.value.response.status_code == 429
-        assert int(caught.value.response.headers["Retry-After"]) == 1
-        client.retry_handlers.append(AsyncRateLimitErrorRetryHandler(max_retry_count=2))
-        await client.chat_postMessage(channel=channel, text="3")
-        await client.chat_postMessage(channel=slack.space.channel("other").id, text="elsewhere")
-        assert [m["text"] for m in slack.messages("general")] == ["0", "1", "2", "3"]
-        assert slack.limited == 2
-        assert len(slack.breaches) == 2
-
-
-def test_tiers_hold_for_each_method_and_minute() -> None:
-    now = 0.0
-    rates = Rates({"chat.update": "t3", "chat.startStream": "t2"}, clock=lambda: now)
-    assert [rates.take("chat.update", "") for _ in range(51)][48:] == [0, 0, 60]
-    assert [rates.take("chat.startStream", "") for _ in range(21)][19:] == [0, 60]
-    now = 30.5
-    assert rates.take("chat.update", "") == 30
-    now = 60.5
-    assert rates.take("chat.update", "") == 0
-    assert [rates.take("chat.postMessage", f"C{n}") for n in range(301)][298:] == [0, 0, 60]
-
-
-@pytest.mark.parametrize(
-    ("kind", "effect"),
-    [("429", 0), ("500", 0), ("500 after", 1), ("drop", 0), ("drop after", 1), ("hang", 0), ("hang after", 1)],
-)
-async def test_fault_befalls_before_or_after_the_effect(
-    slack: FakeSlack, client: AsyncWebClient, kind: str, effect: int
-) -> None:
-    slack.faults.hang_seconds = 0.1
-    slack.faults.next("chat.postMessage", kind)
-    client.retry_handlers.clear()  # the default one repeats after a lost connection, and would double
-    with pytest.raises((SlackApiError, aiohttp.ClientError)):
-        await client.chat_postMessage(channel=slack.space.channel("general").id, text="x")
-    assert len(slack.messages("general")) == effect
-    assert slack.breaches == []
-
-
-async def test_same_seed_brings_the_same_faults() -> None:
-    def met(seed: int) -> list[str]:
-        slack = FakeSlack(seed=seed)
-        slack.faults.shares = {"429": 0.2, "500 after": 0.2}
-        return [slack.faults.pick("chat.postMessage") for _ in range(50)]
-
-    assert met(3) == met(3) != met(4)
-    assert set(met(3)) == {"", "429", "500 after"}
 
 
 async def test_update_with_text_alone_is_told_as_doubtful(slack: FakeSlack, client: AsyncWebClient) -> None:

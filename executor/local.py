@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import platform
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -47,7 +48,7 @@ class LocalBackend:
         self._boxes = Boxes(self._state_dir)
         self._runtime = Runtime(self._state_dir)
         model = ModelApi(model_url, model_key, model_auth, str(model_ca or ""))
-        settings = Settings(str(self._runtime.path), 0, 0, model, tuple(private_networks), hosts or {})
+        settings = Settings(str(self._runtime.path), 0, 0, model, tuple(private_networks), hosts or {}, os.geteuid())
         self._egress = Egress(squid, self._state_dir, settings, self._runtime)
         self._group: Path | None = None
         self._host: sandbox.Host | None = None
@@ -167,8 +168,6 @@ class LocalBackend:
     async def capabilities(self) -> list[str]:
         """What is enforced on this machine and what is not, as sentences; raises BoxFailed where nothing can run."""
         return host.tell(await self._look(), self._group, self._boxes.first_uid)
-
-    # bringing up
 
     async def _bring_up(self, box: Box, settings: Settings) -> None:
         machine = await self._look()

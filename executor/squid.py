@@ -68,6 +68,8 @@ class Settings:
     model: ModelApi
     private_networks: tuple[str, ...] = ()
     hosts: Mapping[str, str] = field(default_factory=dict)
+    owner: int | None = None
+    """Whose connections alone are a box's, where others share the loopback."""
 
 
 def configuration(settings: Settings) -> str:
@@ -86,6 +88,7 @@ def configuration(settings: Settings) -> str:
         proxy=f"127.0.0.1:{settings.proxy_port}",
         model=f"127.0.0.1:{settings.model_port}",
         model_number=settings.model_port,
+        owner="" if settings.owner is None else settings.owner,
         model_host=host,
         peer_host=host,
         peer_port=port,

@@ -451,14 +451,16 @@ async def test_model_is_served_to_boxes_that_are_up_alone(tmp_path: Path) -> Non
         await boxes.start(box())
         port = instance(tmp_path / "s")["model_port"]
 
-        async def asked(source: str) -> str:
+        async def asked(source: str, *before: str) -> str:
             url = f"http://127.0.0.1:{port}/v1/messages"
-            argv = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--interface", source, url]
+            argv = [*before, "curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--interface", source, url]
             return (await asyncio.to_thread(subprocess.check_output, argv, timeout=20)).decode()
 
         assert await asked("127.64.1.7") == "200"
         for stranger in ("127.0.0.1", "127.64.2.7", "127.63.1.7"):
             assert await asked(stranger) == "403"
+        if os.geteuid() == 0:
+            assert await asked("127.64.1.7", "runuser", "-u", "nobody", "--") == "403"
         await boxes.stop("demo")
         assert await asked("127.64.1.7") == "403"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import subprocess
 from importlib.resources import files
 from ipaddress import ip_address, ip_network
@@ -271,6 +273,19 @@ def test_policy_allows_what_is_listed(tmp_path: Path, question: str) -> None:
 )
 def test_policy_refuses_everything_else(tmp_path: Path, question: str) -> None:
     assert ask(tmp_path, question) == ["ERR"]
+
+
+@pytest.mark.parametrize(("owner", "answer"), [(os.geteuid(), "OK"), (os.geteuid() + 1, "ERR")])
+def test_model_is_served_to_the_connections_of_one_user(tmp_path: Path, owner: int, answer: str) -> None:
+    (tmp_path / "127.64.1").touch()
+    with socket.create_server(("127.0.0.1", 0)) as listening, socket.socket() as bridge:
+        bridge.bind(("127.64.1.7", 0))
+        bridge.connect(listening.getsockname())
+        port = bridge.getsockname()[1]
+        question = f"0 127.64.1.7 api.example.org 80 POST 21002 {port}\n1 127.64.1.7 x 80 POST 21002 {port + 1}\n"
+        argv = ["sh", str(POLICY), str(tmp_path), "21002", str(owner)]
+        said = subprocess.run(argv, input=question, capture_output=True, text=True, check=True, timeout=20)
+    assert said.stdout == f"0 {answer}\n1 ERR\n"
 
 
 def test_policy_counts_a_change_from_the_next_question_on(tmp_path: Path) -> None:

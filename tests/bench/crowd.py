@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import scripts
 from bare import follow, pipes
 from figures import Figure, quantile
-from place import PROJECT, Place, place
+from place import MOST_JOBS, PROJECT, Place, place
 from served import Served, served
 from usage import Usage, begin_peak, commands, total
 
@@ -69,6 +69,8 @@ async def refollow(count: int) -> list[Figure]:
 @asynccontextmanager
 async def _crowd(count: int) -> AsyncIterator[tuple[Place, Served, Sequence[str]]]:
     """A service with so many jobs, each in its own session, that all began to print just now; and their ids."""
+    if count >= MOST_JOBS:
+        raise ValueError(f"a box runs {MOST_JOBS} jobs at most, and one of them is the signal to begin")
     async with place() as here:
         threads = await here.add_sessions(count)
         async with served(here) as service:

@@ -22,7 +22,7 @@ from executor.local import LocalBackend
 PROJECT = "demo"
 NOWHERE = "http://127.0.0.1:9"
 ACTOR = f"local:{os.getuid()}"
-_MOST = 254
+MOST_JOBS = 254
 """Jobs that a project may run at once; a slot of the network is one number of an address."""
 
 
@@ -113,8 +113,8 @@ def _configure(here: Place, model: str, key: str) -> None:
         f"url = {json.dumps(model)}",
         f"key = {{ file = {json.dumps(str(secret))} }}",
         "[limits]",
-        f"jobs = {_MOST}",
-        f"jobs_per_project = {_MOST}",
+        f"jobs = {MOST_JOBS}",
+        f"jobs_per_project = {MOST_JOBS}",
         "queue = 1000",
         f"[projects.{PROJECT}]",
         f"url = {json.dumps(str(here.directory / 'remote.git'))}",

@@ -88,7 +88,8 @@ class Served:
     async def _ask(self, **request: Any) -> dict[str, Any]:
         self._count += 1
         number = self._count
-        answer = self._answers[number] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._answers[number] = answer
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps({"id": number, **request}).encode() + b"\n")
         await self._process.stdin.drain()

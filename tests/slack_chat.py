@@ -113,7 +113,16 @@ def post_ephemeral(hub: Hub, args: Json, warnings: list[str]) -> Json:
     return {"message_ts": message["ts"]}
 
 
+def permalink(hub: Hub, args: Json, warnings: list[str]) -> Json:
+    channel = hub.channel(args["channel"])
+    if args["message_ts"] not in channel.messages:
+        raise Refused("message_not_found")
+    name = args["message_ts"].replace(".", "")
+    return {"channel": channel.id, "permalink": f"{hub.space.base}/archives/{channel.id}/p{name}"}
+
+
 METHODS = {
+    "chat.getPermalink": permalink,
     "chat.postMessage": post_message,
     "chat.update": update,
     "chat.delete": delete,

@@ -67,10 +67,22 @@ def share(hub: Hub, args: Json, files: list[Upload]) -> None:
 def described(space: Workspace, file: Upload) -> Json:
     """The file as messages and files.info show it."""
     kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
-    address = f"{space.base}/files-pri/{file.id}/{file.name}"
-    shown = {"id": file.id, "created": int(time.time()), "name": file.name, "title": file.title or file.name}
+    page, address = f"{space.base}/files/{file.id}", f"{space.base}/files-pri/{file.id}/{file.name}"
+    shown = {
+        "id": file.id,
+        "created": int(time.time()),
+        "name": file.name,
+        "title": file.title or file.name,
+        "permalink": page,
+    }
     shown |= {"size": file.length, "mimetype": kind, "filetype": file.name.rpartition(".")[2], "user": file.user}
-    return {**shown, "mode": "hosted", "url_private": address, "url_private_download": address}
+    return {
+        **shown,
+        "mode": "hosted",
+        "url_private": address,
+        "url_private_download": address,
+        "permalink": f"{space.base}/files/{file.id}",
+    }
 
 
 def info(hub: Hub, args: Json, warnings: list[str]) -> Json:

@@ -90,12 +90,12 @@ async def by_socket(slack: FakeSlack, ping: float = 2) -> AsyncIterator[Robot]:
     robot = Robot(slack)
     client = AsyncWebClient(token=APP_TOKEN, base_url=slack.base_url)
     handler = AsyncSocketModeHandler(robot.app, APP_TOKEN, web_client=client, ping_interval=ping)
-    await handler.connect_async()
+    await handler.connect_async()  # type: ignore[no-untyped-call]
     await slack.connected()
     try:
         yield robot
     finally:
-        await handler.close_async()
+        await handler.close_async()  # type: ignore[no-untyped-call]
 
 
 @asynccontextmanager

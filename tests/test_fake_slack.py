@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -101,13 +102,17 @@ async def test_bolt_comes_back_after_each_kind_of_goodbye(slack: FakeSlack) -> N
     async with by_socket(slack, ping=0.2) as robot:
         for number, reason in enumerate(("warning", "refresh_requested", "link_disabled"), 2):
             await slack.sockets.disconnect(reason, 0.05)
-            await slack.until(lambda number=number: slack.sockets.opened >= number)
+            await slack.until(partial(opened, slack, number))
         slack.refuse_connections(0.4)
         slack.drop_sockets()
         await slack.until(lambda: not slack.sockets.links)
         slack.say("alice", "general", "still there?")
         await slack.settled()
         assert robot.told[0]["event"]["text"] == "still there?"
+
+
+def opened(slack: FakeSlack, number: int) -> bool:
+    return slack.sockets.opened >= number
 
 
 async def test_mute_socket_is_left_by_bolt(slack: FakeSlack) -> None:
@@ -176,8 +181,7 @@ async def test_pages_lead_through_a_thread(slack: FakeSlack, client: AsyncWebCli
     found: list[str] = []
     cursor = ""
     while True:
-        args = {"channel": root_channel(slack), "ts": root, "limit": 2}
-        page = await client.conversations_replies(**args, **({"cursor": cursor} if cursor else {}))
+        page = await client.conversations_replies(channel=root_channel(slack), ts=root, limit=2, cursor=cursor or None)
         assert page["messages"][0]["ts"] == root
         found += [message["ts"] for message in page["messages"][1:]]
         cursor = page["response_metadata"]["next_cursor"]

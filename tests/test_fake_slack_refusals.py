@@ -22,6 +22,7 @@ async def slack() -> AsyncIterator[FakeSlack]:
         slack.space.channel("general")
         slack.space.users["UALICE"] = User("UALICE", "alice")
         yield slack
+        assert [breach for breach in slack.breaches if breach.startswith("the fake itself")] == []
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def button(**changes: Any) -> list[Json]:
 
 
 LONG_BLOCKS = [section("x" * 2900)] * 4 + [section("x" * 1500)]
-MESSAGES = {
+MESSAGES: dict[str, tuple[Json, str]] = {
     "nothing": ({}, "no_text"),
     "both": ({"text": "a", "markdown_text": "b"}, "markdown_text_conflict"),
     "markdown": ({"markdown_text": "x" * 12_001}, "msg_too_long"),
@@ -137,8 +138,8 @@ async def test_tokens_open_only_their_own_doors(slack: FakeSlack, client: AsyncW
 
 
 async def start(client: AsyncWebClient, channel: str, thread: str, **args: Any) -> str:
-    to = {"recipient_team_id": TEAM, "recipient_user_id": "UALICE"}
-    return str((await client.chat_startStream(channel=channel, thread_ts=thread, **to, **args))["ts"])
+    to = {"recipient_team_id": TEAM, "recipient_user_id": "UALICE", "channel": channel, "thread_ts": thread}
+    return str((await client.api_call("chat.startStream", json={**to, **args}))["ts"])
 
 
 @pytest.fixture
@@ -191,8 +192,9 @@ async def test_stream_ends_by_time_and_by_its_reader(
     assert await error_of(late) == "message_not_in_streaming_state"
     await client.chat_update(channel=channel, ts=old, text="x", blocks=[section("x")])
     for missing in ("recipient_team_id", "recipient_user_id"):
-        to = {"recipient_team_id": TEAM, "recipient_user_id": "UALICE"} | {missing: ""}
-        assert await error_of(client.chat_startStream(channel=channel, thread_ts=root, **to)) == f"missing_{missing}"
+        to = {"recipient_team_id": TEAM, "recipient_user_id": "UALICE", "channel": channel, "thread_ts": root}
+        del to[missing]
+        assert await error_of(client.api_call("chat.startStream", json=to)) == f"missing_{missing}"
 
 
 async def test_modals_need_a_fresh_trigger_and_fit(slack: FakeSlack, client: AsyncWebClient) -> None:

@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+from typing_extensions import override
+
 from bot.safetext import clean, one_line, reveal
 from executor.events import (
     Accepted,
@@ -52,6 +54,10 @@ class Line:
     def plain(self) -> str:
         """The line as text without colours."""
         return f"{self.mark} " + "  ".join(part for part in (self.head, self.text, self.note) if part)
+
+    @override
+    def __str__(self) -> str:
+        return self.plain
 
 
 _STATES = {

@@ -117,7 +117,7 @@ class Discord:
                 view=render.layout(job, post),
                 nonce=render.nonce(thread, job, post),
                 silent=not post.loud,
-                allowed_mentions=render.NOBODY,
+                allowed_mentions=render.notified(post),
                 **extra,
             )
         if render.words(message) != render.said(post):

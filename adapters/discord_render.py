@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ LIMIT = 3800
 """Characters of a post, with some left for the end of a fence."""
 _MOST = 4000
 NOBODY = discord.AllowedMentions.none()
+_ACTOR = re.compile(r"\bdiscord:(\d{5,20})\b")
 _FILE_BYTES = 8 << 20
 _FILES = 3
 _BUTTONS = 4
@@ -71,8 +73,25 @@ def layout(job: str, post: Post) -> ui.LayoutView:
 
 
 def said(post: Post) -> str:
-    """The text that the message shows."""
-    return post.text[:_MOST].strip() or "…"
+    """The text that the message shows; a loud one names whom it is for."""
+    if not post.loud:
+        return post.text[:_MOST].strip() or "…"
+    head, gap, last = post.text.rpartition("\n")
+    # Only the line of ours that says who did it: what is asked must be shown as it is.
+    text = post.text if post.ask else head + gap + _ACTOR.sub(r"<@\1>", last)
+    whom = f"\n-# for <@{person}>" if (person := _person(post)) else ""
+    return text[: _MOST - len(whom)].strip() + whom
+
+
+def notified(post: Post) -> discord.AllowedMentions:
+    """Who is called by a new post: at most the one who asked for the work."""
+    person = _person(post)
+    return discord.AllowedMentions(everyone=False, roles=False, users=[discord.Object(person)] if person else False)
+
+
+def _person(post: Post) -> int:
+    found = _ACTOR.fullmatch(post.actor)
+    return int(found[1]) if found and post.loud else 0
 
 
 def finished() -> ui.LayoutView:

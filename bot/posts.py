@@ -9,7 +9,7 @@ from enum import StrEnum
 from bot import breaks
 from bot.model import Entry
 from bot.rendering import completed, line
-from bot.safetext import clean, one_line
+from bot.safetext import clean, one_line, reveal
 from executor.events import (
     Accepted,
     AskClosed,
@@ -30,6 +30,8 @@ _TAIL = 800
 """Characters of the end that are shown beside a file."""
 _FILE_CHARACTERS = 8_000_000
 """Characters of one file; the journal has the rest."""
+_CLOSED = 300
+"""Characters kept for what became of an ask."""
 
 
 class PostKind(StrEnum):
@@ -125,7 +127,7 @@ class Fold:
             case Usage():
                 pass
             case _:
-                self._line(str(line(event) or ""))
+                self._line(_plain(event))
 
     def _tool(self, started: ToolStarted | None, ended: ToolEnded) -> None:
         if not self._quiet:
@@ -187,30 +189,23 @@ class Fold:
 
     def _ask(self, ask: str, event: AskRaised) -> None:
         self._seal()
-        text = f"**{one_line(event.title)}**\n{clean(event.body)}"
-        post = Post(
-            f"ask-{ask}",
-            len(self._posts) + 1,
-            PostKind.ASK,
-            text[: self._limit],
-            self._seq,
-            ask=event,
-            actor=self._actor,
-        )
+        text, file = _asked(event, self._limit - _CLOSED)
+        index = len(self._posts) + 1
+        post = Post(f"ask-{ask}", index, PostKind.ASK, text, self._seq, ask=event, file=file, actor=self._actor)
         self._posts[post.key] = post
 
     def _close(self, ask: str, event: AskClosed) -> None:
         post = self._posts.get(f"ask-{ask}")
         if post is not None:
-            said = str(line(event) or "")
-            text = f"{post.text[: self._limit - len(said) - 1]}\n{said}"
+            said = _plain(event)
+            text = f"{post.text}\n{said[: _CLOSED - 1]}"
             self._posts[post.key] = replace(post, text=text, seq=self._seq, final=True, ask=None)
 
     def _end(self, event: Completed) -> None:
         self._state = "ended"
         self._seal()
         file = "".join(self._whole) if self._full >= SHOWN_PARTS else ""
-        text = str(completed(event))
+        text = completed(event).plain
         index = len(self._posts) + 1
         self._posts["end"] = Post("end", index, PostKind.END, text, self._seq, True, file=file, actor=self._actor)
 
@@ -218,6 +213,23 @@ class Fold:
         working = next(reversed(self._tools.values()), None)
         now = f"\n● {one_line(working.name)} {_code(working.title)}" if working and self._state == "running" else ""
         return f"{self._head}\n{self._state}{now}"
+
+
+def _plain(event: Event) -> str:
+    shown = line(event)
+    return shown.plain if shown else ""
+
+
+def _asked(ask: AskRaised, limit: int) -> tuple[str, str]:
+    """What is asked, and the whole of it where that is too long: a command so that none of it is read as markdown."""
+    title = f"**{one_line(ask.title)}**\n"
+    words = ask.kind in ("question", "plan")
+    body = clean(ask.body) if words else "```\n" + reveal(ask.body).replace("```", "`\u200b``") + "\n```"
+    if len(title) + len(body) <= limit:
+        return title + body, ""
+    cut = body[: limit - len(title) - 60]
+    opened = breaks.open_fence(cut)
+    return f"{title}{cut}\n{opened[0] if opened else ''}\n… the whole of it is in the file", ask.body
 
 
 def _code(text: str) -> str:

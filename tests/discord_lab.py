@@ -33,8 +33,10 @@ class Lab:
 
     async def work(self, prompt: str, **given: Any) -> Channel:
         """Alice gives Claude work in #general; the thread that it shows itself in."""
-        await self.discord.slash(self.discord.alice, self.discord.general, "claude", project="demo", prompt=prompt, **given)
         known = len(self.discord.threads())
+        await self.discord.slash(
+            self.discord.alice, self.discord.general, "claude", project="demo", prompt=prompt, **given
+        )
         await self.discord.until(lambda: len(self.discord.threads()) > known)
         return self.discord.threads()[-1]
 

@@ -49,8 +49,10 @@ class Session:
 class Line:
     """One connection: frames leave it in order, compressed in one context."""
 
-    def __init__(self, socket: web.WebSocketResponse, compress: str) -> None:
+    def __init__(self, socket: web.WebSocketResponse, request: web.Request) -> None:
+        compress = request.query.get("compress", "")
         self.socket = socket
+        self._transport = request.transport
         self._compress: Callable[[bytes], bytes] | None = compressor(compress) if compress else None
         self._out: asyncio.Queue[str] = asyncio.Queue()
 
@@ -73,9 +75,8 @@ class Line:
 
     def abort(self) -> None:
         """Cut the connection without a word."""
-        transport = self.socket._req.transport if self.socket._req else None
-        if transport:
-            transport.abort()
+        if self._transport is not None:
+            self._transport.abort()
 
 
 @dataclass
@@ -122,7 +123,7 @@ class Gateway:
         self.connects.append(time.monotonic())
         socket = web.WebSocketResponse(compress=False, max_msg_size=1 << 20)
         await socket.prepare(request)
-        line = Line(socket, request.query.get("compress", ""))
+        line = Line(socket, request)
         self.lines.add(line)
         writer = asyncio.create_task(line.write(), name="gateway-writer")
         try:

@@ -74,7 +74,7 @@ class People:
     def _commands(self) -> list[Wire]:
         return [*self.state.commands.get(self.state.guild, []), *self.state.commands.get(0, [])]
 
-    async def slash(self, user: User, channel: Channel, name: str, **given: Any) -> Interaction:
+    async def slash(self, user: User, channel: Channel, name: str, /, **given: Any) -> Interaction:
         """Send a command, such as `rdev stop`, and wait until it is acknowledged or has `failed`.
 
         A value that is an Upload is attached.
@@ -82,7 +82,7 @@ class People:
         return await self._taken(self._command(user, channel, name, given, kind=2))
 
     async def autocomplete(
-        self, user: User, channel: Channel, name: str, focused: str, typed: str, **given: Any
+        self, user: User, channel: Channel, name: str, focused: str, typed: str, /, **given: Any
     ) -> list[str]:
         """Type into an option, and see the values that are proposed."""
         interaction = self._command(user, channel, name, {**given, focused: typed}, kind=4, focused=focused)

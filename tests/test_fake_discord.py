@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import shutil
 import subprocess
 import time
@@ -401,6 +402,43 @@ async def test_events_come_twice_when_told_to(fake: FakeDiscord, bot: Bot) -> No
     await heard(bot, 2)
 
     assert bot.heard == ["echo", "echo"]
+
+
+def sent(op: int, **data: Any) -> str:
+    return json.dumps({"op": op, "d": data})
+
+
+@pytest.mark.parametrize(
+    ("frames", "code"),
+    [
+        ([sent(3)], 4003),
+        ([sent(99)], 4001),
+        (["{"], 4002),
+        ([sent(1, filler="x" * 4096)], 4002),
+        ([sent(2, token="wrong", intents=0)], 4004),
+        ([sent(2, token="TOKEN", intents=-1)], 4013),
+        ([sent(2, token="TOKEN", intents=2)], 4014),
+        ([sent(2, token="TOKEN", intents=0, shard=[1, 1])], 4010),
+        ([sent(2, token="TOKEN", intents=0)] * 2, 4005),
+        ([sent(6, token="TOKEN", session_id="SESSION", seq=99)], 4007),
+        ([sent(1)] * 121, 4008),
+        ([], 4009),
+    ],
+)
+async def test_gateway_closes_on_what_it_does_not_allow(frames: list[str], code: int) -> None:
+    async with FakeDiscord(beat=0.2) as fake, aiohttp.ClientSession() as session:
+        async with session.ws_connect(fake.gateway) as first:
+            await first.send_str(sent(2, token=fake.token, intents=0))
+            await fake.until(lambda: fake.gate.sessions)
+            known = next(iter(fake.gate.sessions))
+            fake.drop()
+        async with session.ws_connect(fake.gateway) as socket:
+            for frame in frames:
+                await socket.send_str(frame.replace("TOKEN", fake.token).replace("SESSION", known))
+            async for _ in socket:
+                pass
+
+        assert socket.close_code == code
 
 
 @pytest.mark.skipif(shutil.which("zstd") is None, reason="needs the zstd program to read the stream")

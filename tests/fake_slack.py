@@ -108,6 +108,11 @@ class FakeSlack(People):
         """The thread as a person reads it: one text for each message."""
         return [seen(message) for message in self.thread(channel, ts)]
 
+    def attached(self, message: Json) -> dict[str, bytes]:
+        """The files of that message, by name."""
+        files = [self.space.files[file["id"]] for file in message.get("files") or []]
+        return {file.name: file.data or b"" for file in files}
+
     def private(self, user: str) -> list[str]:
         """What that user alone was shown, as they read it."""
         return [seen(e.message) for e in self.space.ephemerals if e.user == self.space.user(user).id]

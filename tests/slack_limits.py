@@ -37,7 +37,11 @@ class Bucket:
 
 @dataclass
 class Rates:
-    """The budget of one app in one workspace; `minute` is how long a minute lasts here, in seconds."""
+    """The budget of one app in one workspace; `minute` is how long a minute lasts here, in seconds.
+
+    `peaks` is the greatest share of each method's minute that was used, `bursts` the posts sooner than a second after
+    the last in their channel that were let through.
+    """
 
     tiers: dict[str, str]
     minute: float = 60
@@ -46,6 +50,7 @@ class Rates:
     enforced: bool = True
     clock: Callable[[], float] = time.monotonic
     used: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    peaks: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     bursts: int = 0
     _windows: dict[str, deque[float]] = field(default_factory=lambda: defaultdict(deque))
     _buckets: dict[str, Bucket] = field(default_factory=dict)
@@ -71,6 +76,7 @@ class Rates:
             return max(1, math.ceil(wait))
         window.append(now)
         self.used[method] += 1
+        self.peaks[method] = max(self.peaks[method], len(window) / self.allowed(method))
         return 0
 
     def _post(self, key: str, now: float, burst: int) -> float:

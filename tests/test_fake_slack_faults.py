@@ -52,6 +52,7 @@ def test_tiers_hold_for_each_method_and_minute() -> None:
     assert [rates.take("chat.startStream", "") for _ in range(21)][19:] == [0, 60]
     now = 30.5
     assert rates.take("chat.update", "") == 30
+    assert rates.peaks["chat.update"] == 1
     now = 60.5
     assert rates.take("chat.update", "") == 0
     assert [rates.take("chat.postMessage", f"C{n}") for n in range(301)][298:] == [0, 0, 60]

@@ -222,7 +222,7 @@ async def test_files_travel_whole_and_only_with_the_token(slack: FakeSlack, clie
     await client.files_upload_v2(channel=channel, thread_ts=root, content="long output", filename="out.txt")
     shared = slack.thread("general", root)[-1]
     assert slack.seen("general", root)[-1].endswith("📎 out.txt")
-    assert slack.space.files[shared["files"][0]["id"]].data == b"long output"
+    assert slack.attached(shared) == {"out.txt": b"long output"}
     there = slack.thread("general", root)[0]["files"][0]["url_private_download"]
     async with aiohttp.ClientSession() as http:
         async with http.get(there) as page:

@@ -13,6 +13,7 @@ from fake_slack import BOT_TOKEN, FakeSlack
 from slack_robot import BUTTONS, by_http, by_socket
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.webhook.async_client import AsyncWebhookClient
 from slack_state import BOT_USER
 
 
@@ -190,3 +191,11 @@ async def test_pages_lead_through_a_thread(slack: FakeSlack, client: AsyncWebCli
     assert found == replies
     top = await client.conversations_history(channel=root_channel(slack))
     assert [message["ts"] for message in top["messages"]] == [root]
+
+
+async def test_response_url_serves_five_times(slack: FakeSlack) -> None:
+    alice = slack.space.user("alice").id
+    url = slack.hub.response_url("commands", alice, slack.space.channel("general").id)
+    answers = [await AsyncWebhookClient(url).send(text=str(n)) for n in range(6)]
+    assert [answer.status_code for answer in answers] == [200] * 5 + [404]
+    assert slack.private("alice") == ["0", "1", "2", "3", "4"]

@@ -12,7 +12,6 @@ from fake_slack import APP_TOKEN, BOT_TOKEN, FakeSlack
 from slack_robot import BUTTONS, MODAL
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
-from slack_sdk.webhook.async_client import AsyncWebhookClient
 from slack_state import TEAM, Json, User
 
 
@@ -234,14 +233,6 @@ async def test_files_travel_whole_and_only_with_the_token(slack: FakeSlack, clie
             assert wrong.status == 400
     unfinished = client.files_completeUploadExternal(files=[{"id": begun["file_id"], "title": "a"}])
     assert await error_of(unfinished) == "file_not_found"
-
-
-async def test_response_url_serves_five_times(slack: FakeSlack) -> None:
-    alice = slack.space.user("alice").id
-    url = slack.hub.response_url("commands", alice, slack.space.channel("general").id)
-    answers = [await AsyncWebhookClient(url).send(text=str(n)) for n in range(6)]
-    assert [answer.status_code for answer in answers] == [200] * 5 + [404]
-    assert slack.private("alice") == ["0", "1", "2", "3", "4"]
 
 
 async def test_update_with_text_alone_is_told_as_doubtful(slack: FakeSlack, client: AsyncWebClient) -> None:

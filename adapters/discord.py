@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
 import discord
@@ -19,8 +19,10 @@ from adapters.discord_inbound import Inbound
 from adapters.discord_limits import ARCHIVED, HAS_THREAD, OLD_EDITS, UNKNOWN_MESSAGE, Limits, refusals
 from bot.board import HoldBack
 from bot.budget import Budget, Urgency
+from bot.config_chat import Discord as Settings
 from bot.errors import ThreadGone, UserError
 from bot.posts import Post
+from bot.serve import Connection
 from bot.service import Service
 
 log = logging.getLogger(__name__)
@@ -36,16 +38,12 @@ _GAP = 64
 _TRIES = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """Where Discord is, and who we are there."""
-
-    token: str
-    guilds: tuple[int, ...] = ()
-    """Where the commands are registered; everywhere when empty."""
-    shards: bool = False
-    api_url: str = "https://discord.com/api/v10"
-    gateway_url: str = "wss://gateway.discord.gg/"
+@asynccontextmanager
+async def connected(settings: Settings) -> AsyncIterator[Connection]:
+    """Discord as `rdev serve` runs it."""
+    discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False  # rdev does not speak
+    chat = Discord(settings)
+    yield Connection(chat, chat.run)
 
 
 class Discord:
@@ -55,7 +53,10 @@ class Discord:
     limit = render.LIMIT
 
     def __init__(self, settings: Settings) -> None:
+        if settings.token.value is None:
+            raise UserError(f"The Discord bot's token is not in {settings.token.source}; rdev setup discord tells how.")
         self._settings = settings
+        self._token = settings.token.value
         self._limits = Limits()
         self._client: discord.Client | None = None
         self._logged_in = asyncio.Event()
@@ -161,7 +162,7 @@ class Discord:
         return client
 
     async def _live(self, client: discord.Client) -> None:
-        await client.login(self._settings.token)
+        await client.login(self._token.get_secret_value())
         await self._register(client)
         self._client = client
         self._logged_in.set()

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 
 from adapters.console import Console
@@ -24,6 +24,7 @@ from bot.lookup import Lookup
 from bot.record import Parts
 from bot.redaction import Redactor
 from bot.runner import Runner
+from bot.serve import Connection, until_told
 from bot.service import Service
 from bot.site import Site
 from bot.store import Store
@@ -59,6 +60,11 @@ def _parser() -> argparse.ArgumentParser:
     chat.add_argument("--command", action="append", default=[], metavar="TEXT", help="run this and leave; repeatable")
     chat.add_argument("--thread", default="", help="begin in this thread")
     chat.set_defaults(run=_chat)
+    serve = commands.add_parser("serve", help="the service with the chats that are configured, until it is told to end")
+    serve.set_defaults(run=_serve)
+    setup = commands.add_parser("setup", help="how to bring rdev to a chat platform, step by step")
+    setup.add_argument("platform", choices=("discord",))
+    setup.set_defaults(run=cli.setup)
     demo = commands.add_parser("demo", help="the main job on a small project of its own, end to end")
     demo.add_argument("--keep", metavar="DIR", help="leave everything in this directory, to look at")
     demo.set_defaults(run=cli.demo)
@@ -89,6 +95,33 @@ def _chat(args: argparse.Namespace) -> int:
             return 0
 
     return asyncio.run(run())
+
+
+def _serve(args: argparse.Namespace) -> int:
+    sys.setswitchinterval(0.0005)  # as for `chat`
+    config = cli.load(args)
+    cli.log_to_stderr()
+
+    async def run() -> None:
+        async with AsyncExitStack() as stack:
+            connections = [await stack.enter_async_context(each) for each in _connections(config)]
+            chats = [each.chat for each in connections]
+            await until_told(serving(config, [], chats), connections)
+
+    asyncio.run(run())
+    return 0
+
+
+def _connections(config: Config) -> list[AbstractAsyncContextManager[Connection]]:
+    """The chats that are configured; each platform's library is imported only where it is used."""
+    found: list[AbstractAsyncContextManager[Connection]] = []
+    if config.discord is not None:
+        from adapters.discord import connected  # noqa: PLC0415
+
+        found.append(connected(config.discord))
+    if not found:
+        raise UserError("No chat is configured: add [discord], or talk to rdev in a terminal with rdev chat.")
+    return found
 
 
 @asynccontextmanager
@@ -156,6 +189,8 @@ def _secrets(config: Config) -> Iterator[str]:
     """What must never be shown or stored, for the redactor."""
     if (key := config.model.secret) is not None:
         yield key.get_secret_value()
+    if config.discord is not None and (token := config.discord.token.value) is not None:
+        yield token.get_secret_value()
     for project in config.projects.values():
         if project.deploy_key is not None:
             yield project.deploy_key.read_text()

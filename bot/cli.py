@@ -21,6 +21,7 @@ from bot.config import Config
 from bot.config_summary import summary
 from bot.demo import run as run_demo
 from bot.errors import UserError
+from bot.setup_discord import instructions as discord_instructions
 from bot.store import Store
 
 
@@ -71,6 +72,19 @@ def doctor(args: argparse.Namespace) -> int:
     results = asyncio.run(checks.checks(load(args), os.environ))
     print(checks.report(results))
     return 0 if all(result.ok for result in results) else 1
+
+
+def setup(args: argparse.Namespace) -> int:
+    """`rdev setup discord`; it works before there is a configuration, too."""
+    print(discord_instructions(os.environ.get("DISCORD_TOKEN", "")))
+    return 0
+
+
+def log_to_stderr() -> None:
+    """Send the log to standard error, where systemd and containers look for it."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_JobFormatter("%(asctime)s %(levelname)s %(name)s%(job)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
 def log_to(path: Path) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from bot import config_rules as rules
+from bot.config_chat import Discord
 from bot.config_errors import Mistake, refuse
 from bot.config_secrets import GROUP_AND_OTHERS, Secret, private_file
+from bot.config_section import Section, read_as
 from bot.config_values import (
     ActorPattern,
     Address,
@@ -34,26 +36,12 @@ from bot.config_values import (
 Effort = Literal["", "low", "medium", "high", "xhigh", "max"]
 
 
-class Section(BaseModel):
-    """A table of the file."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True,
-        hide_input_in_errors=True, validate_default=True,
-    )  # fmt: skip
-
-
-def _read_as(default: object) -> Any:
-    """A default that is validated like a value of the file."""
-    return Field(default=default)
-
-
 class ModelApi(Section):
     """Where the model is, and the key that the proxy adds to each request."""
 
     url: ApiUrl = "https://api.anthropic.com"
     """The Messages API, without a path."""
-    key: Secret = _read_as({"env": "ANTHROPIC_API_KEY"})
+    key: Secret = read_as({"env": "ANTHROPIC_API_KEY"})
     """Where the key is; it stays outside the sandbox."""
     auth: Literal["api-key", "oauth"] = "api-key"
     """How the key is sent: as x-api-key, or as a bearer token of a subscription."""
@@ -87,7 +75,7 @@ class LocalBackend(Section):
     """The squid program, a name on PATH or in /usr/sbin, or a path."""
     private_networks: List[Network] = ()
     """Private networks that allowed names may resolve into; all are refused otherwise."""
-    hosts: dict[Domain, Address] = {}
+    hosts: dict[Domain, Address] = read_as({})
     """Names that the proxy resolves itself."""
     readonly_paths: List[ExistingPath] = ()
     """More of this machine that the sandbox may read."""
@@ -124,13 +112,13 @@ class JobLimits(Section):
     """What one job may use."""
 
     cpus: Annotated[float, Field(gt=0, le=1024)] = 2.0
-    memory: Memory = _read_as("4GiB")
+    memory: Memory = read_as("4GiB")
     """At least 512MiB: one Claude process takes 300 MB to 1.2 GB."""
     processes: Annotated[int, Field(ge=32, le=65536)] = 512
-    file_size: Size = _read_as("2GiB")
+    file_size: Size = read_as("2GiB")
     """The largest file a job may write."""
     minutes: Annotated[int, Field(ge=1, le=14_400)] = 240
-    journal: Size = _read_as("1GiB")
+    journal: Size = read_as("1GiB")
     """Output after which the job is stopped."""
 
 
@@ -210,13 +198,14 @@ class Project(Section):
 class Config(Section):
     """The whole file."""
 
-    state_dir: StateDir = _read_as(None)
+    state_dir: StateDir = read_as(None)
     """Where everything that must survive is kept; by default /var/lib/rdev, or below the user's own state directory."""
-    model: ModelApi = _read_as({})
+    model: ModelApi = read_as({})
     claude: Claude = Claude()
     backend: LocalBackend = LocalBackend()
     limits: ServiceLimits = ServiceLimits()
     retention: Retention = Retention()
+    discord: Discord | None = None
     projects: Annotated[dict[ProjectId, Project], Field(min_length=1)]
     """The repositories, by id: lower-case letters, digits and dashes."""
 
@@ -227,6 +216,8 @@ class Config(Section):
             secrets = [("state_dir", info.data["state_dir"])]
             if info.data["model"].key.file:
                 secrets.append(("model.key.file", info.data["model"].key.file))
+            if (chat := info.data.get("discord")) is not None and chat.token.file:
+                secrets.append(("discord.token.file", chat.token.file))
             secrets += [(f"projects.{name}.deploy_key", p.deploy_key) for name, p in value.items() if p.deploy_key]
             refuse(rules.exposed(info.data["backend"].readonly_paths, secrets), below=False)
         return value

@@ -31,6 +31,7 @@ def summary(config: Config) -> str:
             "at once",
             f"{config.limits.jobs} jobs, {config.limits.jobs_per_project} of one project; {config.limits.queue} wait",
         ),
+        *_chats(config),
         ("kept", f"events for {config.retention.events_days} days, the audit log for ever"),
     ]
     parts = [_table(lines)]
@@ -55,6 +56,12 @@ def _fence(config: Config) -> Iterable[tuple[str, str]]:
         yield "hosts", _list(f"{name} is {address}" for name, address in backend.hosts.items())
     if backend.readonly_paths:
         yield "read-only", f"sandboxes also see {_list(str(path) for path in backend.readonly_paths)}"
+
+
+def _chats(config: Config) -> Iterable[tuple[str, str]]:
+    if config.discord is not None:
+        token = config.discord.token
+        yield "discord", f"token in {token.source}: {'present' if token.value else 'missing'}"
 
 
 def _presence(config: Config) -> str:

@@ -15,7 +15,7 @@ from discord_nouns import Channel, Interaction, Message
 from fake_discord import FakeDiscord
 from world import KEY, make_remote, settings
 
-from adapters.discord import Discord, Settings
+from adapters.discord import connected
 from bot.__main__ import serving
 from bot.config import parse
 from bot.script import load
@@ -98,10 +98,11 @@ async def lab(
     with aimed(discord.api, discord.gateway, discord.cdn):
         async with ScriptedModel(load(json.dumps(script or {})), key=KEY) as model:
             data = settings(directory, model.url, **{"rights": people, **project})
-            config = parse(data, directory / "rdev.toml", {"MODEL_KEY": KEY})
-            chat = Discord(Settings(discord.token, (discord.state.guild,), False, discord.api, discord.gateway))
-            async with serving(config, [], [chat]) as service:
-                running = asyncio.create_task(chat.run(service), name="discord")
+            data["discord"] = {"guilds": [discord.state.guild], "api_url": discord.api, "gateway_url": discord.gateway}
+            config = parse(data, directory / "rdev.toml", {"MODEL_KEY": KEY, "DISCORD_TOKEN": discord.token})
+            assert config.discord is not None
+            async with connected(config.discord) as connection, serving(config, [], [connection.chat]) as service:
+                running = asyncio.ensure_future(connection.run(service))
                 try:
                     await discord.connected()
                     yield Lab(directory, discord, service)

@@ -35,10 +35,8 @@ owned() { # SRC SRC-PORT
 $1
 END
     wanted=$(printf '%02X%02X%02X%02X:%04X' "$d" "$c" "$b" "$a" "$2")
-    while read -r _ from _ _ _ _ _ uid _; do
-        [ "$from" = "$wanted" ] && [ "$uid" = "$owner" ] && return 0
-    done </proc/net/tcp
-    return 1
+    # grep, since the shell reads byte by byte: with a thousand connections of the machine's that takes 100 ms.
+    grep -Eqs "^ *[0-9]+: $wanted [^ ]+ [^ ]+ [^ ]+ [^ ]+ [^ ]+ +$owner " /proc/net/tcp
 }
 
 allowed() { # SRC HOST PORT METHOD LISTENING-PORT SRC-PORT

@@ -238,6 +238,8 @@ def texts(node: Any, raw: bool = False) -> Iterator[str]:
         for key in ("title", "label", "text", "fields", "elements", "element", "tasks", "details", "output", "rows"):
             value = node.get(key)
             if isinstance(value, str) and value:
+                if raw and node.get("type") in ("plain_text", "text"):
+                    continue  # Slack shows these as they are: nothing in them is a control sequence
                 literal = raw or node.get("type") in ("plain_text", "text", "markdown", "markdown_text")
                 yield value if literal else plain(value)
             elif value:

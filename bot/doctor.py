@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bot.claude_cli import PINNED, bundled, executable
-from bot.config import Claude, Config, LocalBackend, default_state_dir
+from bot.config import Claude, Config, LocalBackend, ModelApi, default_state_dir
 
 _SECONDS = 20.0
 _FREE_BYTES = 2 * 1024**3
@@ -44,11 +44,12 @@ async def checks(config: Config | None, environ: Mapping[str, str]) -> list[Chec
     """Look at everything; without a configuration, at what its defaults would need."""
     backend = config.backend if config else LocalBackend()
     claude = config.claude if config else Claude()
+    model = config.model.url if config else ModelApi().url
     state_dir = config.state_dir if config else default_state_dir(environ)
     search = f"{environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
     programs = await asyncio.gather(
         _program("bubblewrap", backend.bwrap, "--version", "bubblewrap", search),
-        _program("squid", backend.squid, "--version", "squid", search),
+        _squid(backend.squid, model, search),
         _program("socat", "socat", "-V", "socat", search),
         _program("git", "git", "--version", "git", search),
         _program("ssh", "ssh", "-V", "openssh-client", search),
@@ -113,6 +114,20 @@ async def _program(name: str, program: str, flag: str, package: str, search: str
     if code != 0 or version is None:
         return Check(name, False, f"{path} {flag} failed: {_first_line(output)}", install)
     return Check(name, True, f"{version[0]}, {path}")
+
+
+async def _squid(program: str, model: str, search: str) -> Check:
+    check = await _program("squid", program, "--version", "squid-openssl", search)
+    path = shutil.which(program, path=search)
+    if (
+        not check.ok
+        or path is None
+        or not model.startswith("https:")
+        or "--with-openssl" in (await _run(path, "-v"))[1]
+    ):
+        return check
+    detail = f"{check.detail}, built without OpenSSL: it would not check the certificate of {model}"
+    return Check("squid", False, detail, as_root("apt-get install --no-install-recommends squid-openssl"))
 
 
 async def _sandbox(bwrap: str) -> Check:

@@ -19,7 +19,7 @@ missing() {
         command -v "$program" >/dev/null || echo "$package"
     done <<LIST
 bwrap bubblewrap
-squid squid
+squid squid-openssl
 socat socat
 git git
 ssh openssh-client
@@ -47,7 +47,7 @@ install_packages() {
     fi
     apt-get install -q -y --no-install-recommends "$@"
     if [ -n "$policy" ]; then rm -f "$policy"; fi
-    case " $* " in *" squid "*) disable_squid || echo "Debian's own squid starts at the next boot: disable it" >&2 ;; esac
+    case " $* " in *" squid-openssl "*) disable_squid || echo "Debian's own squid starts at the next boot: disable it" >&2 ;; esac
 }
 
 disable_squid() {

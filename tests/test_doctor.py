@@ -74,6 +74,15 @@ async def test_program_that_fails_is_not_taken_for_installed(tmp_path: Path) -> 
     assert "cannot load libfoo.so" in check.detail
 
 
+async def test_squid_that_checks_no_certificate_fails_for_a_model_over_https(tmp_path: Path) -> None:
+    plain = program(tmp_path / "squid", "echo 'Squid Cache: Version 5.7'; echo --with-gnutls")
+    check = (await found(configured(tmp_path, LocalBackend(squid=str(plain)))))["squid"]
+
+    assert not check.ok
+    assert "built without OpenSSL" in check.detail
+    assert check.mend.endswith("squid-openssl")
+
+
 async def test_sandbox_that_cannot_be_made_fails_though_bubblewrap_is_there(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     forbidden = program(tmp_path / "bwrap", '[ "$1" = --version ] && echo bubblewrap 9.9.9 && exit; exit 1')

@@ -52,3 +52,116 @@ async def test_story_goes_from_a_command_to_a_push(tmp_path: Path, server: FakeD
             "ls-tree", "-r", "--name-only", f"rdev/{thread.name.split('/')[1]}", cwd=tmp_path / "remote.git"
         )
         assert not [each for each in server.requests if each.over or each.status >= 400]
+
+
+async def test_stranger_is_refused_everywhere_and_nothing_happens(tmp_path: Path, server: FakeDiscord) -> None:
+    carol = server.state.add_user("carol")
+    async with lab(tmp_path, STORY, discord=server, push="never") as w:
+        refused = await server.slash(carol, server.general, "claude", project="demo", prompt="fix it")
+        assert "You may not use any project here" in await w.told(refused)
+        viewer = await server.slash(server.bob, server.general, "claude", project="demo", prompt="fix it")
+        assert f"ask discord:{server.alice.id}" in await w.told(viewer)
+        assert (server.threads(), server.messages(server.general)) == ([], [])
+        assert await server.autocomplete(carol, server.general, "claude", "project", "d") == []
+        assert await server.autocomplete(server.bob, server.general, "claude", "project", "d") == []
+        assert await server.autocomplete(server.bob, server.general, "rdev status", "project", "d") == ["demo"]
+        assert await server.autocomplete(server.alice, server.general, "claude", "project", "d") == ["demo"]
+
+        thread = await w.work("fix the bug")
+        ask = await w.sees(thread, "Which way?")
+        for person in (server.bob, carol):
+            clicked = await server.click(person, ask, "Long")
+            await w.told(clicked)
+            form = await server.click(person, ask, "In your own words…")
+            written = await server.submit_modal(form, {"answer": "Neither"})
+            await w.told(written)
+            reply = server.say(person, thread, "again please")
+            await w.sees(thread, "may not" if person is server.bob else "may not use any project")
+            assert not reply.reactions
+        assert labels(ask)[:2] == ["Short", "Long"]
+        stop = next(each for each in server.messages(thread) if "Stop" in labels(each))
+        assert "may not" in await w.told(await server.click(server.bob, stop, "Stop"))
+        asked = await server.message_command(carol, ask, "Ask Claude about this")
+        assert asked.modal is None
+        assert "may not" in await w.told(asked)
+
+        await server.click(server.alice, ask, "Short")
+        end = await w.ended(thread)
+        assert "may not" in await w.told(await server.click(server.bob, end, "Push"))
+        assert "may not use any project" in await w.told(await server.click(carol, end, "Diff"))
+        assert "pushed" not in "\n".join(w.texts(thread))
+
+
+async def test_second_answer_and_own_words_are_told_apart(tmp_path: Path, server: FakeDiscord) -> None:
+    async with lab(tmp_path, STORY, discord=server) as w:
+        thread = await w.work("fix the bug")
+        ask = await w.sees(thread, "Which way?")
+        form = await server.click(server.alice, ask, "In your own words…")
+        late = await server.click(server.alice, ask, "In your own words…")
+        await server.submit_modal(form, {"answer": "Through the middle"})
+        assert "has answered this already" in await w.told(await server.submit_modal(late, {"answer": "Left"}))
+        await w.sees(thread, "Through the middle")
+        await w.ended(thread)
+
+
+async def test_buttons_of_the_result_show_continue_and_rewind(tmp_path: Path, server: FakeDiscord) -> None:
+    script = {"write": [{"tool": "Bash", "input": {"command": "echo x > made.txt"}}], "continue": [{"say": "On it."}]}
+    async with lab(tmp_path, script, discord=server) as w:
+        thread = await w.work("write it")
+        end = await w.ended(thread)
+        assert "made.txt" in await w.told(await server.click(server.alice, end, "Diff"))
+        listed = await server.click(server.alice, end, "Rewind")
+        shown = await server.answered(listed)
+        number = shown.selects[0]["options"][0]["value"]
+        chosen = await server.select(server.alice, shown, "rdev:rewind", [number])
+        assert "The files are as they were" in await w.told(chosen)
+        await server.click(server.alice, end, "Continue")
+        await w.sees(thread, "On it.")
+        await w.ended(thread, count=2)
+
+
+async def test_stop_button_stops(tmp_path: Path, server: FakeDiscord) -> None:
+    script = {"wait": [{"tool": "Bash", "input": {"command": "tail -f /dev/null"}}]}
+    async with lab(tmp_path, script, discord=server) as w:
+        thread = await w.work("wait for it")
+        card = await w.sees(thread, "● Bash")
+        assert "Stopped" in await w.told(await server.click(server.alice, card, "Stop"))
+        end = await w.ended(thread)
+        assert f"stopped by <@{server.alice.id}>" in end.text
+
+
+async def test_message_becomes_work_by_its_menu(tmp_path: Path, server: FakeDiscord) -> None:
+    async with lab(tmp_path, {"explain": [{"say": "I explain."}]}, discord=server) as w:
+        said = server.say(server.bob, server.general, "The login page is broken since Tuesday.")
+        form = await server.message_command(server.alice, said, "Ask Claude about this")
+        await server.submit_modal(form, {"project": ["demo"], "prompt": "explain this"})
+        await server.until(server.threads)
+        thread = server.threads()[0]
+        await w.sees(thread, "I explain.")
+        await w.ended(thread)
+        assert "login page is broken" in w.texts(thread)[1]
+
+
+HOSTILE = (
+    "@everyone @here <@{alice}> <@&1> <!channel> [click](http://evil.example.org) ||hidden|| \u202eright\u202c\x00 "
+    "```\nfence without an end "
+)
+
+
+async def test_hostile_output_mentions_nobody_and_comes_whole(tmp_path: Path, server: FakeDiscord) -> None:
+    text = HOSTILE.format(alice=server.alice.id) + "\n\n" + "\n".join(f"| row {n} | 😀 |" for n in range(20_000))
+    assert len(text) > 300_000
+    async with lab(tmp_path, {"flood": [{"say": text, "chunk": 4000}]}, discord=server) as w:
+        before = len(server.requests)
+        thread = await w.work("flood it")
+        await w.ended(thread)
+        shown = server.messages(thread)
+        whole = b"".join(file.data for message in shown for file in message.files).decode()
+        assert all(f"| row {n} |" in whole for n in range(20_000))
+        assert whole.startswith("@everyone")
+        assert not any(message.mention_everyone or message.mention_roles for message in shown)
+        assert {user.id for message in shown for user in message.mentions} <= {server.alice.id}
+        assert all(not message.mentions for message in shown if message.silent)
+        refused = [each.name for each in server.requests if each.status >= 400]
+        assert refused == []
+        assert len(server.requests) - before <= 20

@@ -18,8 +18,6 @@ from bot.service import Message
 
 Json = dict[str, Any]
 
-SHORTCUT = "ask_claude"
-
 
 @dataclass(frozen=True, slots=True)
 class Outcome:

@@ -10,10 +10,11 @@ from typing import Any, Self
 
 from slack_bolt.response import BoltResponse
 
-from adapters.slack_acts import SHORTCUT, Interactions, Outcome
+from adapters.slack_acts import Interactions, Outcome
 from adapters.slack_messages import Messages
 from adapters.slack_replies import Replies
 from adapters.slack_text import escape
+from bot.setup_slack import SHORTCUT
 
 log = logging.getLogger(__name__)
 

@@ -25,7 +25,10 @@ from adapters.slack_messages import Messages
 from adapters.slack_replies import Replies
 from adapters.slack_workspace import Workspace
 from bot.board import HoldBack
+from bot.config_chat import Slack as Settings
+from bot.config_secrets import Secret
 from bot.errors import ThreadGone, UserError
+from bot.serve import Connection
 from bot.service import Service
 
 log = logging.getLogger(__name__)
@@ -47,6 +50,29 @@ class Access:
     port: int = 3000
     api_url: str = "https://slack.com/api/"
     ping_seconds: float = 10
+
+
+@asynccontextmanager
+async def connected(settings: Settings) -> AsyncIterator[Connection]:
+    """Slack as `rdev serve` runs it."""
+    host, _, port = settings.listen.rpartition(":")
+    signed = settings.signing_secret
+    access = Access(
+        _told(settings.bot_token),
+        "" if signed else _told(settings.app_token),
+        _told(signed) if signed else "",
+        host=host.strip("[]"),
+        port=int(port),
+        api_url=settings.api_url,
+    )
+    async with Slack.open(access) as slack:
+        yield Connection(slack.chat, slack.run)
+
+
+def _told(secret: Secret) -> str:
+    if secret.value is None:
+        raise UserError(f"Nothing is in {secret.source}, which [slack] needs; rdev setup slack tells how.")
+    return secret.value.get_secret_value()
 
 
 class Slack:

@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     serve = commands.add_parser("serve", help="the service with the chats that are configured, until it is told to end")
     serve.set_defaults(run=_serve)
     setup = commands.add_parser("setup", help="how to bring rdev to a chat platform, step by step")
-    setup.add_argument("platform", choices=("discord",))
+    setup.add_argument("platform", choices=("discord", "slack"))
     setup.set_defaults(run=cli.setup)
     demo = commands.add_parser("demo", help="the main job on a small project of its own, end to end")
     demo.add_argument("--keep", metavar="DIR", help="leave everything in this directory, to look at")
@@ -119,8 +119,14 @@ def _connections(config: Config) -> list[AbstractAsyncContextManager[Connection]
         from adapters.discord import connected  # noqa: PLC0415
 
         found.append(connected(config.discord))
+    if config.slack is not None:
+        from adapters.slack_link import connected as connected_slack  # noqa: PLC0415
+
+        found.append(connected_slack(config.slack))
     if not found:
-        raise UserError("No chat is configured: add [discord], or talk to rdev in a terminal with rdev chat.")
+        raise UserError(
+            "No chat is configured: add [discord] or [slack], or talk to rdev in a terminal with rdev chat."
+        )
     return found
 
 
@@ -191,6 +197,9 @@ def _secrets(config: Config) -> Iterator[str]:
         yield key.get_secret_value()
     if config.discord is not None and (token := config.discord.token.value) is not None:
         yield token.get_secret_value()
+    for secret in () if config.slack is None else config.slack.secrets():
+        if secret.value is not None:
+            yield secret.value.get_secret_value()
     for project in config.projects.values():
         if project.deploy_key is not None:
             yield project.deploy_key.read_text()

@@ -22,6 +22,7 @@ from bot.config_summary import summary
 from bot.demo import run as run_demo
 from bot.errors import UserError
 from bot.setup_discord import instructions as discord_instructions
+from bot.setup_slack import instructions as slack_instructions
 from bot.store import Store
 
 
@@ -75,8 +76,9 @@ def doctor(args: argparse.Namespace) -> int:
 
 
 def setup(args: argparse.Namespace) -> int:
-    """`rdev setup discord`; it works before there is a configuration, too."""
-    print(discord_instructions(os.environ.get("DISCORD_TOKEN", "")))
+    """`rdev setup discord` and `rdev setup slack`; they work before there is a configuration, too."""
+    slack = args.platform == "slack"
+    print(slack_instructions() if slack else discord_instructions(os.environ.get("DISCORD_TOKEN", "")))
     return 0
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from bot import config_rules as rules
-from bot.config_chat import Discord
+from bot.config_chat import Discord, Slack
 from bot.config_errors import Mistake, refuse
 from bot.config_secrets import GROUP_AND_OTHERS, Secret, private_file
 from bot.config_section import Section, read_as
@@ -206,6 +206,7 @@ class Config(Section):
     limits: ServiceLimits = ServiceLimits()
     retention: Retention = Retention()
     discord: Discord | None = None
+    slack: Slack | None = None
     projects: Annotated[dict[ProjectId, Project], Field(min_length=1)]
     """The repositories, by id: lower-case letters, digits and dashes."""
 
@@ -218,6 +219,8 @@ class Config(Section):
                 secrets.append(("model.key.file", info.data["model"].key.file))
             if (chat := info.data.get("discord")) is not None and chat.token.file:
                 secrets.append(("discord.token.file", chat.token.file))
+            if (workspace := info.data.get("slack")) is not None:
+                secrets += [("slack", secret.file) for secret in workspace.secrets() if secret.file]
             secrets += [(f"projects.{name}.deploy_key", p.deploy_key) for name, p in value.items() if p.deploy_key]
             refuse(rules.exposed(info.data["backend"].readonly_paths, secrets), below=False)
         return value

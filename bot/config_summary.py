@@ -62,6 +62,11 @@ def _chats(config: Config) -> Iterable[tuple[str, str]]:
     if config.discord is not None:
         token = config.discord.token
         yield "discord", f"token in {token.source}: {'present' if token.value else 'missing'}"
+    if (slack := config.slack) is not None:
+        way = slack.signing_secret or slack.app_token
+        where = f"over HTTP at {slack.listen}" if slack.signing_secret else "by Socket Mode"
+        tokens = ((each.source, "present" if each.value else "missing") for each in (slack.bot_token, way))
+        yield "slack", f"{where}; " + ", ".join(f"{source}: {there}" for source, there in tokens)
 
 
 def _presence(config: Config) -> str:

@@ -10,6 +10,8 @@ from discord_lab import lab, labels
 from fake_discord import FakeDiscord
 from world import git
 
+from bot.service import Message
+
 STORY = {
     "fix": [
         [{"say": "I look at it **first**. "}, {"tool": "Bash", "input": {"command": "echo fixed > fix.txt"}}],
@@ -165,3 +167,63 @@ async def test_hostile_output_mentions_nobody_and_comes_whole(tmp_path: Path, se
         refused = [each.name for each in server.requests if each.status >= 400]
         assert refused == []
         assert len(server.requests) - before <= 20
+
+
+async def test_gateway_that_is_down_at_start_is_waited_for(tmp_path: Path, server: FakeDiscord) -> None:
+    server.faults.order("GET /users/@me", 503)
+    async with lab(tmp_path, {"hello": [{"say": "Hello."}]}, discord=server) as w:
+        thread = await w.work("hello there")
+        await w.sees(thread, "Hello.")
+        async with server.down():
+            pass
+        server.faults.order("POST /channels/{channel_id}/messages", 502, after=True)
+        server.faults.order("PATCH /channels/{channel_id}/messages/{message_id}", "cut")
+        await w.ended(thread)
+        await server.connected(30)
+        server.say(server.alice, thread, "hello again")
+        await w.ended(thread, count=2)
+        assert [text.splitlines()[0] for text in w.texts(thread)[1:]].count("Hello.") == 2
+
+
+async def test_faults_of_every_kind_lose_and_double_nothing(tmp_path: Path, server: FakeDiscord) -> None:
+    server.faults.repeat = 0.3
+    async with lab(tmp_path, STORY, discord=server, push="never") as w:
+        server.faults.rates = {429: 0.05, 502: 0.05, "cut": 0.05}
+        threads = [await w.work("again please") for _ in range(3)]
+        ends = [await w.ended(thread) for thread in threads]
+        server.faults.calm()
+        for thread, end in zip(threads, ends, strict=True):
+            texts = [text for text in w.texts(thread) if text]
+            assert [text.count("I did it again.") for text in texts] == [0, 1, 0]
+            assert texts[-1] == end.text
+        jobs = await w.service.context.store.jobs()
+        assert len(jobs) == 3
+        assert not [each for each in server.requests if each.over]
+
+
+async def test_deleted_thread_and_removed_bot_end_nothing_but_the_showing(tmp_path: Path, server: FakeDiscord) -> None:
+    async with lab(tmp_path, STORY, discord=server, push="never") as w:
+        thread = await w.work("fix the bug")
+        ask = await w.sees(thread, "Which way?")
+        await server.click(server.alice, ask, "Long")
+        server.delete_thread(thread)
+        (job,) = await w.service.context.store.jobs()
+        await w.service.context.deliveries.shown(job.id)
+        other = await w.work("fix the other bug")
+        await w.sees(other, "Which way?")
+        server.kick_bot()
+        stop = Message("1", "discord", str(other.id), f"discord:{server.alice.id}", "/rdev stop")
+        assert (await w.service.handle(stop)).text.startswith("Stopped")
+        newest, _ = await w.service.context.store.jobs()
+        await w.service.context.deliveries.shown(newest.id)
+        assert await w.service.context.store.deliveries() == []
+
+
+async def test_archived_thread_is_opened_for_an_edit(tmp_path: Path, server: FakeDiscord) -> None:
+    async with lab(tmp_path, STORY, discord=server, push="never") as w:
+        thread = await w.work("fix the bug")
+        ask = await w.sees(thread, "Which way?")
+        server.state.archive(thread)
+        await w.service.answer(ask.buttons[0]["custom_id"].split(":")[2], "Long", f"discord:{server.alice.id}")
+        await w.ended(thread)
+        assert "Long" in ask.text

@@ -17,7 +17,7 @@ import pytest
 from discord_lab import labels
 from discord_nouns import Channel, Message
 from fake_discord import FakeDiscord
-from test_kill import STORY, model
+from test_kill import model
 from world import KEY, make_remote, settings
 
 from adapters import discord_render as render

@@ -12,15 +12,21 @@ from typing import Any, TypeVar
 
 from fake_slack import APP_TOKEN, BOT_TOKEN, FakeSlack
 from slack_outbox import SECRET
-from slack_state import TEAM, Json
+from slack_state import TEAM, Json, escaped
 from world import KEY, make_remote, settings
 
+from adapters.slack import SlackChat
 from adapters.slack_link import Access, Slack
+from adapters.slack_render import message
 from bot.__main__ import serving
 from bot.config import parse
+from bot.model import Entry, Job
+from bot.posts import Fold
 from bot.script import load
 from bot.scripted_model import ScriptedModel
 from bot.service import Service
+from bot.store import Store
+from executor.events import Completed
 
 T = TypeVar("T")
 CHANNEL = "general"
@@ -94,6 +100,24 @@ class Lab:
     async def press(self, user: str, message: Json, label: str) -> None:
         """Press the button with that label."""
         assert (await self.slack.click(user, message["ts"], self.action(message["ts"], label))).acked
+
+
+async def whole(store: Store, slack: FakeSlack, job: Job) -> None:
+    """The thread has what the job's events say, post for post, once and in order."""
+    entries: list[Entry] = []
+    while page := await store.entries(job.id, len(entries)):
+        entries += page
+    assert [entry.seq for entry in entries] == list(range(1, len(entries) + 1))
+    assert isinstance(entries[-1].event, Completed)
+    assert entries[-1].event.state == "succeeded"
+    fold = Fold(SlackChat.limit)
+    fold.feed(entries)
+    posts = fold.posts()
+    channel, _, root = job.thread.partition("/")
+    told = [(m, (m.get("metadata") or {}).get("event_payload", {})) for m in slack.thread(channel, root)]
+    ours = [(message, said["index"]) for message, said in told if said.get("job") == job.id]
+    assert [index for _, index in ours] == [post.index for post in posts]
+    assert [m["text"] for m, _ in ours] == [escaped(message(job.id, post)["text"]) for post in posts]
 
 
 async def until(condition: Callable[[], T | None], seconds: float = 30) -> T:

@@ -159,6 +159,11 @@ class Discord:
         )
         client.event(inbound.on_interaction)
         client.event(inbound.on_message)
+
+        async def on_ready() -> None:
+            await inbound.catch_up(client)
+
+        client.event(on_ready)
         return client
 
     async def _live(self, client: discord.Client) -> None:

@@ -19,6 +19,7 @@ from adapters import discord_commands as commands
 from adapters import discord_forms as forms
 from adapters import discord_telling as telling
 from adapters.discord_limits import Limits
+from adapters.discord_missed import missed
 from adapters.discord_telling import Interaction
 from bot.board import HoldBack
 from bot.budget import Urgency
@@ -64,6 +65,11 @@ class Inbound:
                     pass
         except (discord.HTTPException, aiohttp.ClientError, OSError, TimeoutError) as error:
             log.warning("an interaction could not be answered: %s", error)
+
+    async def catch_up(self, client: discord.Client) -> None:
+        """Read what was written while there was no connection."""
+        async for message in missed(client, self._service.context.store):
+            await self.on_message(message)
 
     async def on_message(self, message: discord.Message) -> None:
         """What is written in a thread of ours goes on with its session; all else is none of our business."""

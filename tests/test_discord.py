@@ -227,3 +227,17 @@ async def test_archived_thread_is_opened_for_an_edit(tmp_path: Path, server: Fak
         await w.service.answer(ask.buttons[0]["custom_id"].split(":")[2], "Long", f"discord:{server.alice.id}")
         await w.ended(thread)
         assert "Long" in ask.text
+
+
+async def test_reply_that_was_written_while_rdev_was_away_is_read_once(tmp_path: Path, server: FakeDiscord) -> None:
+    async with lab(tmp_path, STORY, discord=server, push="never") as w:
+        thread = await w.work("again please")
+        await w.ended(thread)
+        await w.service.context.deliveries.shown((await w.service.context.store.jobs())[0].id)
+    server.say(server.alice, thread, "again, while nobody looks")
+    async with lab(tmp_path, STORY, discord=server, push="never") as w:
+        await w.ended(thread, count=2)
+    async with lab(tmp_path, STORY, discord=server, push="never") as w:
+        server.say(server.alice, thread, "again, now")
+        await w.ended(thread, count=3)
+        assert len(await w.service.context.store.jobs()) == 3

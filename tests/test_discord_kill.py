@@ -115,7 +115,8 @@ async def story(directory: Path, seed: int, kills: int) -> None:
                 await go_on(discord, thread)
             shown = [message.text for message in discord.messages(thread) if message.author is discord.bot]
             assert [text for text in shown if text] == await wanted(directory)
-            assert not [each for each in discord.requests if each.over]
+            # A new process cannot know what the killed one had used of a window; it may be told so, once.
+            assert len([each for each in discord.requests if each.over]) <= kills + 1
             assert len(discord.threads()) == 1
 
 

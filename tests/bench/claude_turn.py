@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from figures import Figure
@@ -44,17 +44,18 @@ class Turn:
 
 async def measure(count: int) -> list[Figure]:
     """Let Claude take so many further turns in one session, after a first one."""
-    key = secrets.token_hex(16)
-    async with asyncio.timeout(60 + 10 * count), _model(key) as url, place(url, key) as here:
-        async with served(here) as service:
-            said = await service.say(f"/claude {PROJECT} hello")
-            await service.succeeded(said)
-            ours = [await _turn(here, service, said.thread) for _ in range(count)]
+    key, session = secrets.token_hex(16), str(uuid.uuid4())
+    first = claude.Options(session, program=str(bundled()))
+    further = replace(first, resume=True)
+    async with asyncio.timeout(60 + 10 * count), _model(key) as url, place(url, key) as here, served(here) as service:
+        said = await service.say(f"/claude {PROJECT} hello")
+        await service.succeeded(said)
         home = here.directory / "home"
-        session = str(uuid.uuid4())
-        await _bare(home, url, key, claude.Options(session, program=str(bundled())))
-        resumed = claude.Options(session, resume=True, program=str(bundled()))
-        bare = [await _bare(home, url, key, resumed) for _ in range(count)]
+        await _bare(home, url, key, first)
+        ours, bare = [], []
+        for _ in range(count):  # by turns, so that both meet the same machine
+            ours.append(await _turn(here, service, said.thread))
+            bare.append(await _bare(home, url, key, further))
     return [
         _figure("first line in the journal", [turn.line for turn in ours], [turn.line for turn in bare]),
         _figure("first words shown", [turn.words for turn in ours], [turn.words for turn in bare]),

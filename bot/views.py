@@ -77,13 +77,16 @@ class Views:
     async def logs(self, invocation: Invocation, message: Message) -> Reply:
         """The end of a job's events, as text."""
         job = await self._lookup.job(invocation.words[0] if invocation.words else "", message, Right.VIEW)
-        parts: list[str] = []
-        for entry in await self._store.entries(job.id, max(0, job.seq - _TAIL_EVENTS), limit=_TAIL_EVENTS):
-            if isinstance(entry.event, Text | Output):
-                parts.append(clean(entry.event.text))
-            elif (shown := line(entry.event)) is not None:
-                parts.append(("" if not parts or parts[-1].endswith("\n") else "\n") + str(shown) + "\n")
-        text = "".join(parts)
+        text, seq = "", max(0, job.seq - _TAIL_EVENTS)
+        # Page by page, since a page ends where it gets large; of what is read only the end is kept.
+        while entries := await self._store.entries(job.id, seq):
+            for entry in entries:
+                if isinstance(entry.event, Text | Output):
+                    text += clean(entry.event.text[-_TAIL_CHARACTERS:])
+                elif (shown := line(entry.event)) is not None:
+                    text += ("" if not text or text.endswith("\n") else "\n") + str(shown) + "\n"
+                text = text[-_TAIL_CHARACTERS - 1 :]
+            seq = entries[-1].seq
         cut = "…" if len(text) > _TAIL_CHARACTERS or job.seq > _TAIL_EVENTS else ""
         return Reply(cut + text[-_TAIL_CHARACTERS:].rstrip(), message.thread, job.id)
 

@@ -58,6 +58,7 @@ _PEOPLE = (
     ) STRICT""",
     "CREATE INDEX asks_open ON asks (project, created) WHERE state = 'open'",
     "CREATE INDEX asks_to_expire ON asks (expires) WHERE state = 'open' AND expires > 0",
+    "CREATE INDEX asks_expired ON asks (job) WHERE state = 'expired'",
     "CREATE INDEX asks_to_send ON asks (job, created) WHERE state = 'answered' AND sent = 0",
     """CREATE TABLE grants (
         project TEXT NOT NULL, session TEXT NOT NULL, domain TEXT NOT NULL, actor TEXT NOT NULL,

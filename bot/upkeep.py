@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 
-from bot.errors import StoreUnavailable
+from bot.errors import StoreUnavailable, UserError
 from bot.model import AuditEntry, Job
 from bot.runner import Runner
 from bot.site import Site
@@ -50,14 +50,14 @@ async def expire(store: Store, runner: Runner, *, clock: Callable[[], float] = t
     """Close asks whose time is over and stop the jobs that waited for them, until cancelled."""
     while True:
         try:
-            for ask in await store.expire_asks(clock()):
-                job = await store.job(ask.job) if ask.job else None
-                if job is not None and not job.state.terminal and ask.kind in ("permission", "question", "plan"):
-                    await runner.stop(job, _UNANSWERED, _entry(job))
+            await store.expire_asks(clock())
+            # Not those of what has just expired: a stop that failed, or that a kill prevented, is tried again.
+            for job in await store.waiting_in_vain():
+                await runner.stop(job, _UNANSWERED, _entry(job))
             wait = min((ask.expires - clock() for ask in await store.open_asks() if ask.expires), default=60.0)
-        except StoreUnavailable as error:
+        except (UserError, ExecutorError) as error:
             log.warning("asks could not expire: %s", error)
-            wait = 60.0
+            wait = _AGAIN
         # New asks live for minutes at least, so looking again once a minute closes each in time.
         await asyncio.sleep(min(max(wait, 0.05), 60.0))
 

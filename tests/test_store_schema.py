@@ -38,6 +38,7 @@ async def _do_everything(store: Store) -> None:
     await store.take_slot("j2", "p")
     await store.transition("j2", JobState.FAILED, events=[Text("y")], audit=ACT)
     await store.update_session("s2", deleted=True, audit=ACT)
+    await store.forget_claude("p", ACT)
     await store.prune(5000.0)
     await store.remember("m1", "x")
     await store.forget_seen(1.0)
@@ -59,6 +60,7 @@ async def _ask_everything(store: Store) -> None:
     await store.session_of("console", "t1")
     await store.threads_of("s1")
     await store.active_jobs()
+    await store.waiting_in_vain()
     await store.entries("j1", 0)
     await store.wait_beyond("j1", 0)
     for done in (False, True):

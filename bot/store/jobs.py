@@ -18,6 +18,11 @@ _SELECT = """SELECT id, session, project, kind, state, actor, surface, thread, t
     phase, seq, started, ended, exit_code, reason, cost_usd, tokens FROM jobs JOIN prompts ON prompts.job = jobs.id """
 _FIND = _SELECT + "WHERE id = ?"
 _ACTIVE = _SELECT + "WHERE state IN ('queued', 'starting', 'running') ORDER BY created, jobs.rowid"
+_IN_VAIN = (
+    _SELECT  # noqa: S608 - constants of this module
+    + "WHERE jobs.state IN ('starting', 'running') AND EXISTS (SELECT 1 FROM asks WHERE asks.job = jobs.id "
+    + "AND asks.state = 'expired' AND asks.kind IN ('permission', 'question', 'plan'))"
+)
 _NEWEST = "ORDER BY created DESC, jobs.rowid DESC LIMIT ?"
 _IN_PROJECT = _SELECT + "WHERE project = ? AND state = ? " + _NEWEST
 _IN_SESSION = _SELECT + "WHERE session = ? AND state = ? " + _NEWEST
@@ -91,6 +96,10 @@ class Jobs(Core):
     async def active_jobs(self) -> list[Job]:
         """The jobs that are not terminal, oldest first."""
         return await self.read(lambda connection: [_job(row) for row in connection.execute(_ACTIVE).fetchall()])
+
+    async def waiting_in_vain(self) -> list[Job]:
+        """The running jobs whose Claude waits for an answer that expired and can never come."""
+        return await self.read(lambda connection: [_job(row) for row in connection.execute(_IN_VAIN).fetchall()])
 
     async def transition(
         self,

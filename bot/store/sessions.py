@@ -86,6 +86,15 @@ class Sessions(Core):
 
         return await self.write(update)
 
+    async def forget_claude(self, project: str, audit: Audit) -> None:
+        """Note that the CLI knows none of the project's sessions any more."""
+
+        def forget(connection: Connection) -> None:
+            connection.execute("UPDATE sessions SET claude_started = 0 WHERE project = ?", (project,))
+            record(connection, audit, self._clock)
+
+        await self.write(forget)
+
     async def bind(self, surface: str, thread: str, session: str) -> None:
         """Make the thread the session's; a thread belongs to one session, a session may have several threads."""
         await self.write(lambda connection: connection.execute(_BIND, (surface, thread, session)).close())

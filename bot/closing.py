@@ -10,8 +10,9 @@ from bot.model import Ask, AskKind, AskState, AuditEntry, JobKind, JobState, Ses
 from bot.question import Question
 from bot.record import Parts, Record
 from bot.site import Site
+from bot.talk import CLAUDES
 from executor.errors import ExecutorError, RepositoryError
-from executor.events import Committed, Completed, Event, Notice, Pushed
+from executor.events import AskClosed, Committed, Completed, Event, Notice, Pushed
 
 log = logging.getLogger(__name__)
 
@@ -24,14 +25,17 @@ class Closing:
         self._site = site
         self._parts = parts
 
-    async def finish(self, session: Session, ending: turn.Ending, before: str) -> None:
-        """Commit, push by policy, and conclude; `before` is the commit of the turn's first checkpoint, if known."""
+    async def commit(self, session: Session) -> None:
+        """Commit what the turn changed, once."""
         job = self._record.job
-        if job.kind is not JobKind.GIT and job.phase == "" and job.started:
+        if job.kind is not JobKind.GIT and job.phase == "" and job.state is JobState.RUNNING:
             await self._record.append(await self._commit(session), phase="committed")
-        if job.kind is JobKind.CLAUDE and self._record.job.phase == "committed":
+
+    async def offer_push(self, session: Session, before: str) -> None:
+        """Push by policy, once; `before` is the commit of the turn's first checkpoint, if known."""
+        job = self._record.job
+        if job.kind is JobKind.CLAUDE and job.phase == "committed":
             await self._offer_push(session, before)
-        await self.conclude(ending)
 
     async def push(self, session: Session) -> None:
         """Push the session's branch, for a job that does nothing else; raises RepositoryError."""
@@ -49,10 +53,13 @@ class Closing:
         return [(ask.id, AskState.WITHDRAWN) for ask in mine]
 
     async def conclude(self, ending: turn.Ending) -> None:
-        """Store the terminal state, the last event and the audit entry together, then close the slot."""
+        """Close the slot and what Claude still asks; store the last state, event and audit entry together."""
         job, now = self._record.job, self._parts.clock()
+        if job.slot:
+            await self._close_slot(job.slot)
+        await self._withdraw()
         duration = int(1000 * (now - (job.started or job.created)))
-        stored = await self._parts.store.job(job.id) or job
+        stored = await self._record.patiently(lambda: self._parts.store.job(job.id)) or job
         done = Completed(ending.state, ending.exit_code, duration, ending.reason, stored.cost_usd, stored.tokens)
         audit = AuditEntry(
             action=job.kind,
@@ -68,8 +75,15 @@ class Closing:
         await self._record.transition(
             ending.state, events=[done], audit=audit, ended=now, exit_code=ending.exit_code, reason=ending.reason
         )
-        if job.slot:
-            await self._close_slot(job.slot)
+
+    async def _withdraw(self) -> None:
+        """Close what Claude asked and nobody answered: with the job's end nobody waits for it."""
+        job = self._record.job
+        asks = await self._record.patiently(lambda: self._parts.store.open_asks(job.project))
+        mine = [ask.id for ask in asks if ask.job == job.id and ask.kind in CLAUDES]
+        if mine:
+            closed = [AskClosed(ask, AskState.WITHDRAWN) for ask in mine]
+            await self._record.append(closed, close_asks=[(ask, AskState.WITHDRAWN) for ask in mine])
 
     async def _close_slot(self, slot: int) -> None:
         job = self._record.job

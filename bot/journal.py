@@ -131,7 +131,8 @@ class ClaudeReader:
 
     def _reading(self, parts: Sequence[Translation]) -> Reading:
         for part in parts:
-            self.result = part.result or self.result
+            if part.result is not None:
+                self.result = replace(part.result, sentence=self._redactor.clean(part.result.sentence))
         last = self.result
         result = {"ok": last.ok, "reason": last.reason, "sentence": last.sentence} if last else None
         events = _merged([event for part in parts for event in part.events])

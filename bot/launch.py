@@ -44,8 +44,14 @@ async def _start(record: Record, site: Site, parts: Parts, session: Session) -> 
     spec = turn.spec(job, session, site.project, parts.claude, auth=parts.auth)
     if session.claude_started:
         # The worktree is there, and the CLI needs 300 ms before it reads anything: the snapshot is taken
-        # meanwhile, and the prompt waits for it.
-        (_, before), _ = await asyncio.gather(begin, site.boxrun.start(job.id, spec))
+        # meanwhile, and the prompt waits for it. Both come to an end whatever becomes of the other: a start that
+        # nobody waits for would outlive its job.
+        opened, known = await asyncio.gather(begin, site.boxrun.start(job.id, spec), return_exceptions=True)
+        if isinstance(opened, BaseException):
+            raise opened
+        if isinstance(known, BaseException):
+            raise known
+        _, before = opened
     else:
         _, before = await begin
         await site.boxrun.start(job.id, spec)

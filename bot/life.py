@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections import defaultdict
+from collections.abc import Coroutine
 from dataclasses import replace
 
 from bot import turn
@@ -13,21 +13,19 @@ from bot.closing import Closing, stopped
 from bot.errors import JobEnded, Stale, UserError
 from bot.journal import ClaudeReader, OutputReader, Reading
 from bot.launch import launch
-from bot.model import Ask, AskKind, AskState, AuditEntry, Job, JobKind, JobState, Session
-from bot.question import Question
+from bot.model import AskState, AuditEntry, Job, JobKind, JobState, Session
 from bot.record import Parts, Record
+from bot.refusals import Refusals
 from bot.site import Site
 from bot.stream import Inbox
+from bot.talk import CLAUDES, Talk
 from executor import claude
 from executor.backend import Denial
-from executor.errors import BoxFailed, ExecutorError, InputClosed, JobUnknown
-from executor.events import AskClosed, Event, FollowUp, Notice, Started, Usage
+from executor.errors import BoxFailed, ExecutorError, JobUnknown
+from executor.events import AskClosed, Started, Usage
 from executor.frames import Chunk, Exited, Lost, Unknown
 
 log = logging.getLogger(__name__)
-
-_DOMAIN_ASKS = 10
-"""Domains that one job may ask for; more are only told."""
 
 
 class Life:
@@ -39,13 +37,10 @@ class Life:
         self._site = site
         self._parts = parts
         self._store = parts.store
-        self._lock = asyncio.Lock()  # between a follow-up and the end of input: one of them is first
-        self._closed = False
-        self._prompted = False
+        self._talk = Talk(self._record, site, parts.store)
         self._stopping = bool(job.reason)
-        self._launching: asyncio.Task[None] | None = None
-        self._sent: set[str] = set()
-        self._refused: set[tuple[str, int]] = set()
+        self._step: asyncio.Task[None] | None = None
+        self._refusals = Refusals(self._record, parts.store)
         self._before = ""
 
     @property
@@ -67,10 +62,33 @@ class Life:
 
     async def _run(self) -> None:
         session = await self._store.session(self.job.session)
-        if session is None:
+        if session is None or session.deleted:
             raise UserError("its session was deleted")
         ending = await (self._push_alone(session) if self._is_push else self._work(session))
-        await self._closing.finish(session, ending, self._before)
+        await self._closing.conclude(await self._finished(session, ending))
+
+    async def _finished(self, session: Session, ending: turn.Ending) -> turn.Ending:
+        """Commit and push by policy, unless a stop comes first: what was stopped is for its person to push."""
+        await self._closing.commit(session)
+        if not self._stopping and await self._taken(self._closing.offer_push(session, self._before)):
+            return ending
+        return stopped(self.job.reason) if ending.state is JobState.SUCCEEDED else ending
+
+    async def _taken(self, step: Coroutine[None, None, None]) -> bool:
+        """Take a step that a stop cuts short; False where one did."""
+        task = self._step = asyncio.create_task(step, name=f"step of {self.job.id}")
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:  # the service leaves, and not before what it began here has ended
+            task.cancel()
+            await asyncio.wait([task])
+            raise
+        finally:
+            self._step = None
+        if task.cancelled():
+            return False
+        task.result()
+        return True
 
     async def _fail(self, sentence: str) -> None:
         """End the job with a failure of ours or of the box; nothing of it may live on unseen."""
@@ -91,25 +109,29 @@ class Life:
         return self.job.kind is JobKind.GIT and self.job.text == "push"
 
     async def _push_alone(self, session: Session) -> turn.Ending:
+        if self._stopping or not await self._taken(self._push(session)):
+            return stopped(self.job.reason)
+        return turn.Ending(JobState.SUCCEEDED, 0)
+
+    async def _push(self, session: Session) -> None:
         if self.job.state is not JobState.RUNNING:
             await self._record.transition(JobState.STARTING, started=self._parts.clock())
             await self._site.backend.start(self._site.box)
             await self._record.transition(JobState.RUNNING, events=[Started(session.branch)])
         if self.job.phase == "":
             await self._closing.push(session)
-        return turn.Ending(JobState.SUCCEEDED, 0)
 
     async def _work(self, session: Session) -> turn.Ending:
         if self.job.state is JobState.RUNNING:
             await self._revive()
-        elif not await self._launched(session):
+        elif self._stopping or not await self._taken(self._launch(session)):
             await self._kill()
             return stopped(self.job.reason)
         async with self._site.stream.follow(self.job.id, self.job.offset) as inbox:
             if self._stopping:
                 await self._kill()
             elif self.job.kind is JobKind.CLAUDE:
-                await self._resend()
+                await self._talk.begin()
             return await self._follow(inbox, session)
 
     async def _revive(self) -> None:
@@ -119,22 +141,6 @@ class Life:
         except BoxFailed as error:
             await self._record.tell("error", "box", str(error))
 
-    async def _launched(self, session: Session) -> bool:
-        """Launch the job; False when it was stopped meanwhile."""
-        self._launching = asyncio.create_task(self._launch(session), name=f"launch {self.job.id}")
-        if self._stopping:
-            self._launching.cancel()
-        try:
-            await self._launching
-        except asyncio.CancelledError:
-            self._launching.cancel()
-            if not self._stopping:
-                raise
-            return False
-        finally:
-            self._launching = None
-        return True
-
     async def _launch(self, session: Session) -> None:
         self._before = await launch(self._record, self._site, self._parts, session)
 
@@ -142,55 +148,25 @@ class Life:
 
     async def follow_up(self, actor: str, text: str, audit: AuditEntry, *, seen_id: str) -> bool:
         """Hand the running Claude a further message; False when it takes none any more."""
-        async with self._lock:
-            if self._closed or self._stopping or not self._prompted:
-                return False
-            entry = (await self._record.append([FollowUp(actor, text)], audit=[audit], seen_id=seen_id))[0]
-            await self._send_text(entry.seq, text)
-            return True
+        return not self._stopping and await self._talk.follow_up(actor, text, audit, seen_id=seen_id)
 
     async def send_answers(self) -> None:
-        """Hand Claude what people answered, each request once all its questions have an answer."""
-        requests: dict[str, list[Ask]] = defaultdict(list)
-        for ask in await self._store.unsent_answers(self.job.id):
-            if ask.kind in (AskKind.PERMISSION, AskKind.QUESTION, AskKind.PLAN):
-                requests[json.loads(ask.request)["request_id"]].append(ask)
-        mode = claude.Options(session_id="", permissions=self._site.project.permissions).mode
-        for asks in requests.values():
-            line = claude.answer_line([(ask.request, ask.answer) for ask in asks], mode=mode)
-            if line is not None:
-                await self._send(line)
-                for ask in asks:
-                    await self._store.mark_sent(ask.id)
+        """Hand Claude what people answered."""
+        await self._talk.send_answers()
 
     async def stop(self, reason: str) -> None:
-        """Stop the job and return when nothing of it lives."""
+        """Stop the job, and return when nothing of it lives but what keeps its files."""
         self._stopping = True
         self._record.job = replace(self.job, reason=reason)
-        if self._launching is not None:
-            self._launching.cancel()
-        else:
+        if (step := self._step) is not None:
+            step.cancel()
+            await asyncio.wait([step])
+        elif self.job.state is JobState.RUNNING:
             await self._kill()
 
     async def denied(self, denial: Denial) -> None:
-        """Tell, and once for each host ask, about a connection that the egress filter refused."""
-        where = denial.host if denial.port in (80, 443) else f"{denial.host}:{denial.port}"
-        times = f" {denial.count} times" if denial.count > 1 else ""
-        text = f"The egress filter refused {denial.host}:{denial.port}{times}. To allow it here: /rdev allow {where}"
-        events: list[Event] = [Notice("warning", "denied", text)]
-        asks: list[Ask] = []
-        if (denial.host, denial.port) not in self._refused and len(self._refused) < _DOMAIN_ASKS:
-            self._refused.add((denial.host, denial.port))
-            choices = ("this session", f"all of {self.job.project}", "no")
-            body = f"Whatever may be reached can be sent anything: {where}"
-            question = Question(
-                f"domain {where}", AskKind.DOMAIN, f"May it reach {where}?", body, choices, json.dumps(where)
-            )
-            ask, raised = self._record.ask(question)
-            if await self._store.ask(ask.id) is None:
-                asks.append(ask)
-                events.append(raised)
-        await self._record.append(events, asks=asks)
+        """Tell of a connection that the egress filter refused."""
+        await self._refusals.denied(denial)
 
     async def _kill(self) -> None:
         interrupt = claude.interrupt(f"stop {self.job.id}") if self.job.kind is JobKind.CLAUDE else None
@@ -198,30 +174,6 @@ class Life:
             await self._site.boxrun.stop(self.job.id, interrupt)
         except JobUnknown:
             return
-
-    async def _resend(self) -> None:
-        """Send the prompt, and after a restart every message again: the CLI runs a message's id once."""
-        await self._send_text(0, self.job.text)
-        seq = 0
-        while entries := await self._store.entries(self.job.id, seq):
-            for entry in entries:
-                if isinstance(entry.event, FollowUp):
-                    await self._send_text(entry.seq, entry.event.text)
-            seq = entries[-1].seq
-        self._prompted = True
-        await self.send_answers()
-
-    async def _send_text(self, number: int, text: str) -> None:
-        identity = turn.message_id(self.job.id, number)
-        self._sent.add(identity)
-        await self._send(claude.user(text, identity))
-
-    async def _send(self, line: bytes) -> None:
-        try:
-            await self._site.boxrun.send(self.job.id, line)
-        except (InputClosed, JobUnknown):
-            # The end of the journal says how it ended; there is nobody left to tell.
-            log.info("a message came after the end", extra={"job": self.job.id})
 
     # follow
 
@@ -239,11 +191,12 @@ class Life:
             if reading is not None:
                 session = await self._keep(reading, session)
             if last is not None:
+                self._talk.close()
                 record = last.record if isinstance(last, Exited) else None
                 result = reader.result if isinstance(reader, ClaudeReader) else None
                 return turn.ending(self.job.kind, record, result, self.job.reason)
             if isinstance(reader, ClaudeReader):
-                await self._close_when_idle(reader)
+                await self._talk.end_when_idle(reader)
 
     def _reader(self) -> ClaudeReader | OutputReader:
         redactor = self._parts.redactor
@@ -276,14 +229,5 @@ class Life:
         if not reading.withdrawn:
             return []
         mine = [ask for ask in await self._store.open_asks(self.job.project) if ask.job == self.job.id]
-        claudes = [ask for ask in mine if ask.kind in (AskKind.PERMISSION, AskKind.QUESTION, AskKind.PLAN)]
+        claudes = [ask for ask in mine if ask.kind in CLAUDES]
         return [ask.id for ask in claudes if json.loads(ask.request)["request_id"] in reading.withdrawn]
-
-    async def _close_when_idle(self, reader: ClaudeReader) -> None:
-        """End Claude's input when the turn is over and no message of ours still waits in it."""
-        if self._closed or not reader.idle(self._sent):
-            return
-        async with self._lock:
-            if reader.idle(self._sent):
-                self._closed = True
-                await self._site.boxrun.eof(self.job.id)

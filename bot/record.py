@@ -49,19 +49,29 @@ class Record:
 
     async def append(self, events: Sequence[Event], *, phase: str | None = None, **more: Any) -> list[Entry]:
         """Store events, redacted, with whatever must be stored with them; see Store.append."""
-        clean = [self._redactor.clean_event(event) for event in events]
-        entries = await self._persist(lambda: self._store.append(self.job.id, clean, phase=phase, **more))
+        clean = self._clean(events)
+        entries = await self.patiently(lambda: self._store.append(self.job.id, clean, phase=phase, **more))
         if phase is not None:
             self.job = replace(self.job, phase=phase)
         return entries
+
+    async def append_now(self, events: Sequence[Event], **more: Any) -> list[Entry]:
+        """Store events that a person waits for; raises StoreUnavailable instead of waiting."""
+        return await self._store.append(self.job.id, self._clean(events), **more)
 
     async def tell(self, level: str, code: str, text: str) -> None:
         """Store a notice."""
         await self.append([Notice(level, code, text)])
 
-    async def transition(self, to: JobState, *, events: Sequence[Event] = (), **more: Any) -> None:
+    async def transition(
+        self, to: JobState, *, events: Sequence[Event] = (), reason: str | None = None, **more: Any
+    ) -> None:
         """Bring the job into a state; raises JobEnded when it is in its last one already."""
-        changed = await self._persist(lambda: self._store.transition(self.job.id, to, events=events, **more))
+        clean = self._clean(events)
+        why = None if reason is None else self._redactor.clean(reason)
+        changed = await self.patiently(
+            lambda: self._store.transition(self.job.id, to, events=clean, reason=why, **more)
+        )
         if changed is None:
             raise JobEnded(self.job.id)
         self.job = replace(changed, reason=self.job.reason or changed.reason)
@@ -85,12 +95,15 @@ class Record:
         shown = AskRaised(ask.id, question.kind, question.title, question.body, question.choices, question.multiple)
         return ask, shown
 
-    async def _persist(self, write: Callable[[], Awaitable[T]]) -> T:
-        """Write, and wait for the store where it cannot: what the journal holds is not lost by waiting."""
+    def _clean(self, events: Sequence[Event]) -> list[Event]:
+        return [self._redactor.clean_event(event) for event in events]
+
+    async def patiently(self, use: Callable[[], Awaitable[T]]) -> T:
+        """Use the store, and wait for it where that fails: what the journal holds is not lost by waiting."""
         attempt = 0
         while True:
             try:
-                return await write()
+                return await use()
             except StoreUnavailable as error:
                 log.warning("a job waits for the store: %s", error, extra={"job": self.job.id})
                 await asyncio.sleep(_BACKOFF[min(attempt, len(_BACKOFF) - 1)])

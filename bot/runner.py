@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 from bot.config import ServiceLimits
 from bot.errors import JobEnded, StoreUnavailable, UserError
@@ -33,6 +35,7 @@ class Runner:
         self._lives: dict[str, Life] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._queue: dict[str, Job] = {}
+        self._held: Counter[str] = Counter()
         self._leaving = False
 
     @property
@@ -42,12 +45,12 @@ class Runner:
     async def __aenter__(self) -> Runner:
         """Take up every job that the store says has not ended."""
         for job in await self._store.active_jobs():
-            if job.state is JobState.QUEUED:
-                self._queue[job.id] = job
-            elif job.project in self._sites:
-                self._begin(job)
-            else:
+            if job.project not in self._sites:
                 await self._orphan(job)
+            elif job.state is JobState.QUEUED:
+                self._queue[job.id] = job
+            else:
+                self._begin(job)
         self._pump()
         return self
 
@@ -58,11 +61,6 @@ class Runner:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-    @property
-    def busy(self) -> int:
-        """How many jobs run."""
-        return len(self._lives)
 
     def check_room(self) -> None:
         """Raise UserError when the queue is full."""
@@ -87,19 +85,8 @@ class Runner:
 
     async def stop(self, job: Job, reason: str, audit: AuditEntry) -> bool:
         """Stop a job, queued or running, and wait until nothing of it lives; False when it had ended."""
-        if self._queue.pop(job.id, None) is not None:
-            ended = Completed(JobState.CANCELLED, 130, 0, reason)
-            changed = await self._store.transition(
-                job.id,
-                JobState.CANCELLED,
-                events=[ended],
-                audit=audit,
-                ended=self._clock(),
-                reason=reason,
-                exit_code=130,
-            )
-            self._pump()
-            return changed is not None
+        if job.id in self._queue:
+            return await self._cancel(job, reason, audit)
         life = self._lives.get(job.id)
         if life is None:
             return False
@@ -113,15 +100,41 @@ class Runner:
             await life.stop(reason)
         return known is not None
 
+    async def _cancel(self, job: Job, reason: str, audit: AuditEntry) -> bool:
+        """End a queued job; where the store cannot, it stays queued."""
+        ended = Completed(JobState.CANCELLED, 130, 0, reason)
+        with self.held(job.id):
+            changed = await self._store.transition(
+                job.id,
+                JobState.CANCELLED,
+                events=[ended],
+                audit=audit,
+                ended=self._clock(),
+                reason=reason,
+                exit_code=130,
+            )
+            self._queue.pop(job.id, None)
+        return changed is not None
+
+    @contextmanager
+    def held(self, place: str) -> Iterator[None]:
+        """Begin nothing in a session or project, or no queued job of that id, while in here."""
+        self._held[place] += 1
+        try:
+            yield
+        finally:
+            self._held -= Counter([place])  # which forgets what is held no more
+            self._pump()
+
     async def ended(self, job: str) -> None:
-        """Wait until a running job is over in the store."""
+        """Wait until a job that is not queued is over in the store."""
         if (task := self._tasks.get(job)) is not None:
             await asyncio.wait([task])
 
     async def denied(self, denial: Denial) -> None:
         """Tell the job that a connection was refused."""
         for life in self._lives.values():
-            if life.job.project == denial.project and life.job.slot == denial.slot:
+            if life.job.slot and (life.job.project, life.job.slot) == (denial.project, denial.slot):
                 try:
                     await life.denied(denial)
                 except JobEnded:
@@ -133,7 +146,7 @@ class Runner:
         for job in list(self._queue.values()):
             if self._leaving or len(self._lives) >= self._limits.jobs:
                 return
-            if job.project not in self._sites or self._blocked(job):
+            if self._blocked(job):
                 continue
             del self._queue[job.id]
             self._begin(job)
@@ -147,6 +160,7 @@ class Runner:
         )
         return (
             earlier
+            or any(self._held[place] for place in (job.id, job.session, job.project))
             or len(lives) >= self._limits.jobs_per_project
             or any(other.session == job.session for other in lives)
         )

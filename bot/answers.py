@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 
@@ -50,14 +51,20 @@ class Answers:
         right = Right(json.loads(ask.request)["right"]) if ask.kind is AskKind.CONFIRM else _RIGHTS[ask.kind]
         site = self._lookup.site(ask.project, actor, right)
         self._check_open(ask)
+        if ask.kind is AskKind.PUSH:
+            self._runner.check_room()
+        # Whoever waits for the reply may go away, but not between the answer and what follows from it.
+        return await asyncio.shield(self._settle(ask, site, choice, actor))
+
+    async def _settle(self, ask: Ask, site: Site, choice: Sequence[str], actor: str) -> Reply:
         text = ", ".join(choice)
         audit = AuditEntry(
-            "answer", actor, ask.project, ask.session, ask.job, f"{ask.kind} {name}: {text}", outcome="done"
+            "answer", actor, ask.project, ask.session, ask.job, f"{ask.kind} {ask.id}: {text}", outcome="done"
         )
         closed = [AskClosed(ask.id, "answered", text, actor)]
-        if not await self._store.answer_ask(name, json.dumps(list(choice)), actor, events=closed, audit=audit):
-            self._check_open(await self._store.ask(name) or ask)
-        answered = await self._store.ask(name)
+        if not await self._store.answer_ask(ask.id, json.dumps(list(choice)), actor, events=closed, audit=audit):
+            self._check_open(await self._store.ask(ask.id) or ask)
+        answered = await self._store.ask(ask.id)
         assert answered is not None  # asks are never deleted
         return await self._follow_through(answered, site, choice, actor)
 

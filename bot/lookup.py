@@ -64,8 +64,11 @@ class Lookup:
         return [self._sites[each] for each in self.visible(actor) if allowed(self._sites[each].project, actor, right)]
 
     async def here(self, message: Message) -> Session | None:
-        """The session of the thread the message was written in."""
-        return await self._store.session_of(message.surface, message.thread) if message.thread else None
+        """The living session of the thread the message was written in, where the actor may see it."""
+        found = await self._store.session_of(message.surface, message.thread) if message.thread else None
+        return (
+            found if found is not None and not found.deleted and found.project in self.visible(message.actor) else None
+        )
 
     async def session(self, name: str, message: Message, right: Right) -> Session:
         """The session of that name, `project/name` or id; without a name the thread's own."""

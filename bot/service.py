@@ -11,7 +11,7 @@ from bot.acts import Acts
 from bot.answers import Answers
 from bot.commands import Invocation
 from bot.context import Context
-from bot.errors import AlreadyAccepted, Forbidden, UserError
+from bot.errors import AlreadyAccepted, Forbidden, StoreUnavailable, UserError
 from bot.lookup import Message
 from bot.model import AuditEntry
 from bot.redaction import Redactor
@@ -38,13 +38,14 @@ class Service:
         self._answers = Answers(context, self._acts)
         self._views = Views(context)
         self._handlers = self._table()
+        self._handling: set[str] = set()
 
     async def handle(self, message: Message) -> Reply:
         """Do what a message says; a mistake comes back as a sentence, never as an exception."""
         text = self._redactor.clean(message.text.strip())
         redacted = text != message.text.strip().replace("\x00", "\ufffd")
         message = replace(message, text=text)
-        reply = await self._guarded(message, lambda: self._dispatch(message))
+        reply = await self._guarded(message, lambda: self._once(message))
         reply = replace(reply, text=self._redactor.clean(reply.text))
         if redacted and not reply.error:
             return reply.with_note("Your message held something that looks like a secret; it was taken out first.")
@@ -67,13 +68,29 @@ class Service:
         except AlreadyAccepted:
             return Reply("This was accepted already.")
         except Forbidden as error:
-            await self._store.act(AuditEntry("refused", message.actor, prompt=message.text, outcome=str(error)))
-            return Reply(str(error), error=True)
+            return await self._refused(message, str(error))
         except (UserError, ExecutorError) as error:
             return Reply(str(error), error=True)
         except Exception:  # whatever breaks on our side is logged, and told as ours
             log.exception("a command failed on our side", extra={"message_id": message.id})
             return Reply(f"Something broke on our side; the log has the details under {message.id}.", error=True)
+
+    async def _refused(self, message: Message, sentence: str) -> Reply:
+        try:
+            await self._store.act(AuditEntry("refused", message.actor, prompt=message.text, outcome=sentence))
+        except StoreUnavailable:
+            log.exception("a refusal could not be recorded", extra={"message_id": message.id})
+        return Reply(sentence, error=True)
+
+    async def _once(self, message: Message) -> Reply:
+        """Do what a message says, unless the same one is being done: its id is stored only at the end of that."""
+        if message.id and message.id in self._handling:
+            raise AlreadyAccepted(message.id)
+        self._handling.add(message.id)
+        try:
+            return await self._dispatch(message)
+        finally:
+            self._handling.discard(message.id)
 
     async def _dispatch(self, message: Message) -> Reply:
         if not message.text:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -208,3 +209,65 @@ async def test_hostile_output_is_whole_harmless_and_within_limits(tmp_path: Path
 def actions(message: Json) -> list[str]:
     """What can be pressed or chosen on a message."""
     return [e["action_id"] for block in message["blocks"] for e in block.get("elements", ()) if "action_id" in e]
+
+
+async def test_work_goes_on_where_nobody_can_be_shown_it(tmp_path: Path, slack: FakeSlack) -> None:
+    script = {"work": [{"tool": "Bash", "input": {"command": "echo a; sleep 2; echo b"}}, {"say": "Did it."}]}
+    async with lab(tmp_path, script, slack=slack) as w:
+        root = slack.mention("alice", "archived", "work here")
+        await until(lambda: len(slack.thread("archived", root)) >= 2)
+        slack.archive("archived")
+        store = w.service.context.store
+        (job,) = await store.jobs(project="demo")
+        while not job.state.terminal:
+            await store.wait_beyond(job.id, job.seq)
+            job = await store.job(job.id) or job
+        assert job.state == "succeeded"
+        await until(lambda: not [task for task in asyncio.all_tasks() if job.id in task.get_name()])
+        assert await store.deliveries(job=job.id, done=False) == []
+        assert len([c for c in slack.calls if c.error]) == 1
+
+
+async def test_channel_without_the_bot_is_told_to_invite_it(tmp_path: Path, slack: FakeSlack) -> None:
+    slack.space.channel("lonely", invite_bot=False)
+    async with lab(tmp_path, STORY, slack=slack) as w:
+        await slack.command("alice", "lonely", "/claude", "demo again")
+        await w.told("alice", "/invite @rdev")
+        assert await w.service.context.store.jobs(project="demo") == []
+
+
+async def test_post_that_somebody_deleted_stays_away_and_the_rest_comes(tmp_path: Path, slack: FakeSlack) -> None:
+    script = {"work": [{"say": "One. " * 200, "pace": 0.05}, {"say": "The end."}]}
+    async with lab(tmp_path, script, slack=slack) as w:
+        root = await w.work("work")
+        post = await w.sees(root, "One.")
+        slack.delete_message(post["ts"])
+        await w.sees(root, "✓ done")
+        await slack.settled()
+        assert not any("One." in text for text in w.texts(root))
+    assert slack.breaches == []
+
+
+async def test_direct_message_is_work_with_the_one_project(tmp_path: Path, slack: FakeSlack) -> None:
+    async with lab(tmp_path, STORY, slack=slack):
+        direct = slack.space.direct("alice")
+        root = slack.say("alice", direct.id, "again please")
+        await until(lambda: any("I did it again." in text for text in slack.seen(direct.id, root)))
+        await until(lambda: any("[Push]" in text for text in slack.seen(direct.id, root)))
+    assert slack.breaches == []
+
+
+async def test_bot_ignores_itself_edits_and_talk_outside_its_threads(tmp_path: Path, slack: FakeSlack) -> None:
+    async with lab(tmp_path, STORY, slack=slack) as w:
+        elsewhere = slack.say("alice", CHANNEL, "lunch?")
+        slack.say("bob", CHANNEL, "yes", thread_ts=elsewhere)
+        root = await w.work("again")
+        await w.ended(root)
+        mine = slack.say("alice", CHANNEL, "thanks", thread_ts=elsewhere)
+        slack.edit_message(mine, "thanks a lot")
+        await slack.settled()
+        assert len(await w.service.context.store.jobs(project="demo")) == 1
+        assert slack.private("alice") == ["It goes on in <" + slack.space.base + "/archives/"
+            + f"{slack.space.channel(CHANNEL).id}/p{root.replace('.', '')}|its thread>."]  # fmt: skip
+        assert slack.private("bob") == []
+    assert slack.breaches == []

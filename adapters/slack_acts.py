@@ -44,12 +44,12 @@ class Interactions:
         trigger = str(body.get("trigger_id", ""))
         match str(action["action_id"]).split(":"):
             case ["rdev", "answer", ask, _]:
-                return self._told(place, await self._service.answer(ask, action["value"], place.actor))
+                return await self._told(place, await self._service.answer(ask, action["value"], place.actor))
             case ["rdev", "submit", ask]:
                 chosen = _chosen(body, ask, json.loads(action["value"]))
                 if not chosen:
                     return Outcome(place, [{"text": "Choose first, then press Answer."}])
-                return self._told(place, await self._service.answer(ask, chosen, place.actor))
+                return await self._told(place, await self._service.answer(ask, chosen, place.actor))
             case ["rdev", "other", ask]:
                 await self._open(trigger, modals.other(ask, action["value"], _carried(place)))
             case ["rdev", "do", "rewind"]:
@@ -80,7 +80,7 @@ class Interactions:
                 return Outcome(place)
         if reply.error:
             return Outcome(place, errors={modals.FIELD: one_line(reply.text, 500)})
-        return Outcome(place, self._replies.messages(place, reply))
+        return await self._told(place, reply)
 
     async def shortcut(self, body: Json) -> Outcome:
         """“Ask Claude about this” on a message."""
@@ -90,7 +90,7 @@ class Interactions:
         projects = self._service.complete("/claude ", place.actor)
         if not projects:
             reply = await self._service.handle(self._message(body, place, "/claude ? ?"))
-            return Outcome(place, self._replies.messages(place, reply))
+            return await self._told(place, reply)
         text = typed(str(message.get("text", "")), self._bot)
         await self._open(str(body["trigger_id"]), modals.about(text, projects, _carried(place)))
         return Outcome(place)
@@ -110,18 +110,14 @@ class Interactions:
     async def _command(self, trigger: str, place: Place, text: str) -> Outcome:
         message = Message(f"slack:{trigger}", "slack", place.thread, place.actor, text, place.thread)
         reply = await self._service.handle(message)
-        messages = self._replies.messages(place, reply)
-        if len(messages) > 1 and place.root and not reply.error:
-            await self._replies.file(place.thread, f"{text.removeprefix('/rdev ')}.txt", reply.text)
-            return Outcome(place)
-        return Outcome(place, messages)
+        return await self._told(place, reply)
 
     def _message(self, body: Json, place: Place, text: str) -> Message:
         # A modal's view is submitted once; its trigger is new each time.
         return Message(f"slack:{body['trigger_id']}", "slack", place.thread, place.actor, text, place.thread)
 
-    def _told(self, place: Place, reply: Reply) -> Outcome:
-        return Outcome(place, self._replies.messages(place, reply))
+    async def _told(self, place: Place, reply: Reply) -> Outcome:
+        return Outcome(place, await self._replies.told(place, reply))
 
 
 def _place(body: Json) -> Place:

@@ -76,7 +76,7 @@ class Budgets:
 
     def edits(self, thread: str) -> Budget:
         """Edits in a thread: no reader wants more than one a second."""
-        return self._of("edit", thread, lambda: Budget(1.0, 2, reserve=0, below=self._updates))
+        return self._of("edit", thread, lambda: Budget(1.0, 3, below=self._updates))
 
     def _of(self, kind: str, place: str, new: Callable[[], Budget]) -> Budget:
         budget = self._kept.pop((kind, place), None) or new()

@@ -52,7 +52,7 @@ class Messages:
         place = Place(body["team_id"], body["user_id"], body["channel_id"], url=body.get("response_url", ""))
         text = f"{body['command']} {unescape(body.get('text', ''))}"
         message = Message(f"slack:{body['trigger_id']}", "slack", "", place.actor, text, place.channel)
-        return Outcome(place, self._replies.messages(place, await self._service.handle(message)))
+        return Outcome(place, await self._replies.told(place, await self._service.handle(message)))
 
     async def event(self, body: Json) -> Outcome | None:
         """A message or a mention; anything else is passed over."""
@@ -94,7 +94,7 @@ class Messages:
             await self._store.remember(identity, reply.text)
         if not reply.error and bound:
             await self._acknowledge(place.channel, ts)
-        return Outcome(place, self._replies.messages(place, reply))
+        return Outcome(place, await self._replies.told(place, reply))
 
     def _as_work(self, text: str, actor: str) -> str:
         """A mention without a command is work for Claude; the project may be left out where there is one only."""

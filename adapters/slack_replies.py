@@ -57,6 +57,18 @@ class Replies:
         self._chat = workspace.chat
         self._url = workspace.url
 
+    async def told(self, place: Place, reply: Reply) -> list[Json]:
+        """The reply as messages for the person alone; a long one goes into the thread they are in, as a file."""
+        messages = self.messages(place, reply)
+        if len(messages) < 2 or not place.root:
+            return messages
+        try:
+            await self._chat.upload(place.thread, "reply.txt", reply.text)
+        except (aiohttp.ClientError, TimeoutError, Refused, ThreadGone) as error:
+            log.warning("a long reply could not be uploaded: %s", error)
+            return messages
+        return []
+
     def messages(self, place: Place, reply: Reply) -> list[Json]:
         """The reply as messages for the person, none when what they see says it all."""
         text = reply.text
@@ -79,10 +91,6 @@ class Replies:
                 await (self._answer(place.url, message) if place.url else self._whisper(place, message))
         except (aiohttp.ClientError, TimeoutError, Refused, ThreadGone) as error:
             log.warning("%s could not be told: %s", place.actor, error)
-
-    async def file(self, thread: str, name: str, text: str) -> None:
-        """Put a long reply into the thread as a file."""
-        await self._chat.upload(thread, name, text)
 
     def _link(self, thread: str) -> str:
         channel, _, root = thread.partition("/")

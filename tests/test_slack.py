@@ -271,3 +271,20 @@ async def test_bot_ignores_itself_edits_and_talk_outside_its_threads(tmp_path: P
             + f"{slack.space.channel(CHANNEL).id}/p{root.replace('.', '')}|its thread>."]  # fmt: skip
         assert slack.private("bob") == []
     assert slack.breaches == []
+
+
+async def test_long_diff_comes_as_a_file_and_a_table_to_one_person_alone(tmp_path: Path, slack: FakeSlack) -> None:
+    script = {"write": [{"tool": "Bash", "input": {"command": "seq 3000 > numbers.txt"}}, {"say": "Written."}]}
+    async with lab(tmp_path, script, slack=slack) as w:
+        root = await w.work("write them")
+        end = await w.ended(root)
+        await w.press("alice", end, "Diff")
+        shown = await w.sees(root, "reply.txt")
+        data = slack.space.files[shown["files"][0]["id"]].data
+        assert data is not None
+        assert "\n+2999\n" in data.decode()
+        await slack.command("alice", CHANNEL, "/rdev", "help")
+        assert "/rdev rewind" in await w.told("alice", "/rdev sessions")
+        slack.say("alice", CHANNEL, "!help stop", thread_ts=root)
+        await w.told("alice", "/rdev stop [project|session|job] [--purge]")
+    assert slack.breaches == []

@@ -105,13 +105,10 @@ class Board:
         while (post := self._next(shown)) is not None:
             edit = post.key in shown.sent
             budget = self._chat.budget(thread, edit=edit)
-            if post.kind is PostKind.CARD and post.key in shown.sent and not post.final:
-                if not await self._spare(budget, shown, job):
-                    await self._read(shown, job)
-                    continue
-            else:
-                await budget.take(_urgency(post, shown))
+            granted = await self._granted(budget, _urgency(post, shown), shown, job)
             await self._read(shown, job)
+            if not granted:
+                continue
             post = self._next(shown)
             # What is to be sent by now may be of the other kind, which has a budget of its own.
             if post is not None and (post.key in shown.sent) == edit:
@@ -119,9 +116,12 @@ class Board:
         if all(post.final for post in shown.fold.posts()):
             del self._jobs[thread, job]
 
-    async def _spare(self, budget: Budget, shown: _Shown, job: str) -> bool:
-        """Wait for a request that nothing better needs; False when there are new events first."""
-        take = asyncio.ensure_future(budget.take(Urgency.STATUS))
+    async def _granted(self, budget: Budget, urgency: Urgency, shown: _Shown, job: str) -> bool:
+        """Wait for a request; False when there are new events first, which may be more urgent."""
+        if urgency < Urgency.STREAM:
+            await budget.take(urgency)
+            return True
+        take = asyncio.ensure_future(budget.take(urgency))
         news = asyncio.ensure_future(self._store.wait_beyond(job, shown.seq))
         done, pending = await asyncio.wait({take, news}, return_when=asyncio.FIRST_COMPLETED)
         for task in pending:
@@ -176,9 +176,10 @@ def _urgency(post: Post, shown: _Shown) -> Urgency:
         case PostKind.CARD:
             return Urgency.REPLY if post.key not in shown.sent else Urgency.STATUS
         case PostKind.TEXT:
-            return Urgency.FINAL if post.final else Urgency.STREAM
+            return Urgency.FINAL if post.final else Urgency.NOTICE if post.settled else Urgency.STREAM
 
 
 def _digest(post: Post) -> str:
-    said = repr((post.text, post.ask is not None, post.final, len(post.file)))
+    final = post.final and post.kind is not PostKind.TEXT  # text looks the same when it is final
+    said = repr((post.text, post.ask is not None, final, len(post.file)))
     return hashlib.sha256(said.encode("utf-8", "replace")).hexdigest()[:16]

@@ -57,6 +57,8 @@ class Post:
     """The last event that is in it."""
     final: bool = False
     """Whether it will stay as it is."""
+    settled: bool = False
+    """Whether its last paragraph is whole, so that people wait for nothing more of it."""
     ask: AskRaised | None = None
     """The open ask, while it is open."""
     file: str = ""
@@ -89,6 +91,7 @@ class Fold:
         self._state = "queued"
         self._seq = 0
         self._fenced = False
+        self._settled = False
 
     def feed(self, entries: Iterable[Entry]) -> None:
         """Take in the next events."""
@@ -111,6 +114,7 @@ class Fold:
                 self._state = "running"
                 self._head += f"\n`{one_line(branch)}`" if branch else ""
             case Text(text=text, end=end):
+                self._settled = end
                 self._write(clean(text) + ("\n\n" if end else ""), fenced=False)
             case Output(text=text):
                 self._write(clean(text).replace("```", "`\u200b``"), fenced=True)
@@ -173,7 +177,7 @@ class Fold:
         key = f"part-{self._parts}"
         known = self._posts.get(key)
         index = known.index if known else len(self._posts) + 1
-        self._posts[key] = Post(key, index, PostKind.TEXT, text, self._seq, final)
+        self._posts[key] = Post(key, index, PostKind.TEXT, text, self._seq, final, self._settled)
         self._parts += final
 
     def _seal(self) -> None:

@@ -50,14 +50,20 @@ class Budget:
         self._serve()
         try:
             await waiter.granted
+            if self._below is not None:
+                await self._below.take(urgency)
         except asyncio.CancelledError:
-            if waiter in self._waiters:
-                self._waiters.remove(waiter)
-                heapq.heapify(self._waiters)
-            self._serve()
+            self._give_back(waiter)
             raise
-        if self._below is not None:
-            await self._below.take(urgency)
+
+    def _give_back(self, waiter: _Waiter) -> None:
+        """Undo what was taken for a request that is not made."""
+        if any(each is waiter for each in self._waiters):
+            self._waiters = [each for each in self._waiters if each is not waiter]
+            heapq.heapify(self._waiters)
+        elif waiter.granted.done() and not waiter.granted.cancelled():
+            self._tokens = min(float(self._burst), self._tokens + 1)
+        self._serve()
 
     def free(self, urgency: Urgency) -> bool:
         """Whether a request of this urgency could be sent at once."""
@@ -84,9 +90,9 @@ class Budget:
         """Let the most urgent go while the budget allows, and come back when it allows more."""
         self._fill()
         while self._waiters and self._wait(self._waiters[0].urgency) <= 1e-9:
-            self._tokens -= 1
             waiter = heapq.heappop(self._waiters)
             if not waiter.granted.done():
+                self._tokens -= 1
                 waiter.granted.set_result(None)
         if self._timer is not None:
             self._timer.cancel()

@@ -71,3 +71,15 @@ async def test_shared_budget_bounds_all_channels_together() -> None:
     await asyncio.gather(*(channel.take(Urgency.REPLY) for channel in channels for _ in range(3)))
 
     assert time.monotonic() - began >= 13 / 50 - 0.005
+
+
+async def test_request_that_is_given_up_while_the_shared_budget_waits_costs_nothing() -> None:
+    shared = Budget(rate=5, burst=1, reserve=0)
+    await shared.take(Urgency.FINAL)
+    budget = Budget(rate=0.01, burst=1, reserve=0, below=shared)
+    waiting = asyncio.create_task(budget.take(Urgency.STREAM))
+    await asyncio.sleep(0.01)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+
+    await asyncio.wait_for(budget.take(Urgency.STREAM), 1)

@@ -19,7 +19,7 @@ LIMIT = 3800
 """Characters of a post, with some left for the end of a fence."""
 _MOST = 4000
 NOBODY = discord.AllowedMentions.none()
-_ACTOR = re.compile(r"\bdiscord:(\d{5,20})\b")
+ACTOR = re.compile(r"\bdiscord:(\d{5,20})\b")
 _FILE_BYTES = 8 << 20
 _FILES = 3
 _BUTTONS = 4
@@ -78,7 +78,7 @@ def said(post: Post) -> str:
         return post.text[:_MOST].strip() or "…"
     head, gap, last = post.text.rpartition("\n")
     # Only the line of ours that says who did it: what is asked must be shown as it is.
-    text = post.text if post.ask else head + gap + _ACTOR.sub(r"<@\1>", last)
+    text = post.text if post.ask else head + gap + ACTOR.sub(r"<@\1>", last)
     whom = f"\n-# for <@{person}>" if (person := _person(post)) else ""
     return text[: _MOST - len(whom)].strip() + whom
 
@@ -90,7 +90,7 @@ def notified(post: Post) -> discord.AllowedMentions:
 
 
 def _person(post: Post) -> int:
-    found = _ACTOR.fullmatch(post.actor)
+    found = ACTOR.fullmatch(post.actor)
     return int(found[1]) if found and post.loud else 0
 
 

@@ -109,7 +109,7 @@ def composed(text: str, reply: Reply) -> tuple[ui.LayoutView, list[discord.File]
     if "\n" in text:
         text = "```\n" + text.replace("```", "`\u200b``") + "\n```"
     elif not text.startswith("<#"):
-        text = discord.utils.escape_markdown(text)
+        text = render.ACTOR.sub(r"<@\1>", discord.utils.escape_markdown(text))
     view = shown(text)
     for file in files:
         view.add_item(ui.File(f"attachment://{file.filename}"))

@@ -105,10 +105,9 @@ class Board:
         while (post := self._next(shown)) is not None:
             edit = post.key in shown.sent
             budget = self._chat.budget(thread, edit=edit)
-            granted = await self._granted(budget, _urgency(post, shown), shown, job)
-            await self._read(shown, job)
-            if not granted:
+            if not await self._granted(budget, post, shown, job):
                 continue
+            await self._read(shown, job)
             post = self._next(shown)
             # What is to be sent by now may be of the other kind, which has a budget of its own.
             if post is not None and (post.key in shown.sent) == edit:
@@ -116,18 +115,34 @@ class Board:
         if all(post.final for post in shown.fold.posts()):
             del self._jobs[thread, job]
 
-    async def _granted(self, budget: Budget, urgency: Urgency, shown: _Shown, job: str) -> bool:
-        """Wait for a request; False when there are new events first, which may be more urgent."""
-        if urgency < Urgency.STREAM:
+    async def _granted(self, budget: Budget, post: Post, shown: _Shown, job: str) -> bool:
+        """Wait for a request; False when something more urgent, or with another budget, has come meanwhile."""
+        urgency, edit = _urgency(post, shown), post.key in shown.sent
+        if urgency < Urgency.STREAM or budget.free(urgency):
             await budget.take(urgency)
             return True
         take = asyncio.ensure_future(budget.take(urgency))
+        try:
+            # What only makes the post longer keeps its place in the row: a busy thread would never have its turn else.
+            while not take.done():
+                await self._news(take, shown, job)
+                await self._read(shown, job)
+                now = self._next(shown) or post
+                if not take.done() and (_urgency(now, shown) < urgency or (now.key in shown.sent) != edit):
+                    return False
+            return True
+        finally:
+            take.cancel()
+            await asyncio.gather(take, return_exceptions=True)
+
+    async def _news(self, take: asyncio.Future[None], shown: _Shown, job: str) -> None:
+        """Wait until the request may be sent, or there is more to show."""
         news = asyncio.ensure_future(self._store.wait_beyond(job, shown.seq))
-        done, pending = await asyncio.wait({take, news}, return_when=asyncio.FIRST_COMPLETED)
-        for task in pending:
-            task.cancel()
-        await asyncio.gather(*pending, return_exceptions=True)
-        return take in done
+        try:
+            await asyncio.wait({take, news}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            news.cancel()
+            await asyncio.gather(news, return_exceptions=True)
 
     async def _send(self, thread: str, job: str, shown: _Shown, post: Post, budget: Budget) -> None:
         known = shown.sent.get(post.key)

@@ -29,7 +29,7 @@ class Limits:
 
     def __init__(self) -> None:
         # 50 a second in all; some room is left for what goes past the budgets: reactions, threads, read-backs.
-        self.everything = Budget(40, 8, reserve=2)
+        self.everything = Budget(40, 6, reserve=2)
         self._channels: OrderedDict[tuple[str, bool], Budget] = OrderedDict()
 
     def of(self, channel: str, *, edit: bool) -> Budget:

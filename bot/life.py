@@ -21,7 +21,7 @@ from bot.stream import Inbox
 from bot.talk import CLAUDES, Talk
 from executor import claude
 from executor.backend import Denial
-from executor.errors import BoxFailed, ExecutorError, JobUnknown
+from executor.errors import ExecutorError, JobUnknown
 from executor.events import AskClosed, Started, Usage
 from executor.frames import Chunk, Exited, Lost, Unknown
 
@@ -138,7 +138,7 @@ class Life:
         """Make sure that the way out of a job found running is open; the job itself needs nothing of us."""
         try:
             await self._site.backend.start(self._site.box)
-        except BoxFailed as error:
+        except (ExecutorError, OSError) as error:
             await self._record.tell("error", "box", str(error))
 
     async def _launch(self, session: Session) -> None:

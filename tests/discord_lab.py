@@ -89,7 +89,13 @@ def alone(interaction: Interaction) -> str:
 
 @asynccontextmanager
 async def lab(
-    directory: Path, script: Mapping[str, Sequence[Any]] | None = None, *, discord: FakeDiscord, **project: Any
+    directory: Path,
+    script: Mapping[str, Sequence[Any]] | None = None,
+    *,
+    discord: FakeDiscord,
+    shards: bool = False,
+    gateway: str = "",
+    **project: Any,
 ) -> AsyncIterator[Lab]:
     """A running rdev; entered again in the same directory, on the same server, it is rdev after a restart."""
     if not (directory / "remote.git").exists():
@@ -99,6 +105,7 @@ async def lab(
         async with ScriptedModel(load(json.dumps(script or {})), key=KEY) as model:
             data = settings(directory, model.url, **{"rights": people, **project})
             data["discord"] = {"guilds": [discord.state.guild], "api_url": discord.api, "gateway_url": discord.gateway}
+            data["discord"] |= {"shards": shards, "gateway_url": gateway or discord.gateway}
             config = parse(data, directory / "rdev.toml", {"MODEL_KEY": KEY, "DISCORD_TOKEN": discord.token})
             assert config.discord is not None
             async with connected(config.discord) as connection, serving(config, [], [connection.chat]) as service:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from discord_commands import check_commands
 from discord_lab import lab, labels
 from fake_discord import FakeDiscord
 from world import git
 
+from adapters import discord_render as render
+from adapters.discord_commands import line, registered
+from bot.commands import COMMANDS
+from bot.model import Entry
+from bot.posts import Fold
 from bot.service import Message
+from executor.events import Accepted, AskRaised
 
 STORY = {
     "fix": [
@@ -20,6 +28,31 @@ STORY = {
     ],
     "again": [{"say": "I did it again."}],
 }
+
+
+def test_every_command_of_the_table_is_registered_and_read_back() -> None:
+    check_commands(registered())
+    below = {option["name"] for option in registered()[3]["options"]}
+    assert {f"rdev {name}" for name in below} | {each["name"] for each in registered()[:3]} == {
+        command.name for command in COMMANDS
+    }
+    given = {"project": "demo --plan", "prompt": "do --model x", "model": "opus y", "plan": True}
+    options = [{"name": name, "type": 3, "value": value} for name, value in given.items()]
+    assert line({"name": "claude", "options": options}) == "/claude demo---plan --model opus-y --plan do --model x"
+    inner = {"type": 1, "name": "rewind", "options": [{"name": "checkpoint", "type": 4, "value": 3}]}
+    assert line({"name": "rdev", "options": [inner]}) == "/rdev rewind 3"
+
+
+def test_asked_command_is_shown_as_it_is_and_whole() -> None:
+    command = "echo ||hidden|| [x](http://y) ``` discord:80351110224678912" + "é" * 5000
+    fold = Fold(render.LIMIT)
+    asked = AskRaised("a1", "permission", "Bash?", command, ("Allow", "Deny"))
+    fold.feed([Entry("j1", 1, 0.0, Accepted("discord:80351110224678912", "claude", "x")), Entry("j1", 2, 0.0, asked)])
+    post = fold.posts()[-1]
+    assert len(render.said(post)) <= 4000
+    assert "```\necho ||hidden|| [x](http://y)" in render.said(post)
+    assert "discord:80351110224678912" in render.said(post)
+    assert post.file == command
 
 
 @pytest.fixture
@@ -169,9 +202,41 @@ async def test_hostile_output_mentions_nobody_and_comes_whole(tmp_path: Path, se
         assert len(server.requests) - before <= 20
 
 
-async def test_gateway_that_is_down_at_start_is_waited_for(tmp_path: Path, server: FakeDiscord) -> None:
+async def test_gateway_that_is_down_at_start_is_waited_for(
+    tmp_path: Path, server: FakeDiscord, unused_tcp_port: int
+) -> None:
+    """discord.py 2.7.1 gives up with an AttributeError there, and has to be started again."""
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(65536):
+                writer.write(data)
+        finally:
+            writer.close()
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", int(server.api.split(":")[2].split("/")[0]))
+        await asyncio.gather(pump(reader, back), pump(there, writer), return_exceptions=True)
+        await asyncio.gather(back.wait_closed(), writer.wait_closed(), return_exceptions=True)
+        over.set()
+
+    async def come_up() -> asyncio.Server:
+        await server.until(lambda: sum(each.name == "GET /users/@me" for each in server.requests) >= 2, 20)
+        return await asyncio.start_server(forward, "127.0.0.1", unused_tcp_port)
+
+    over = asyncio.Event()
+    coming = asyncio.create_task(come_up())
+    gateway = f"ws://127.0.0.1:{unused_tcp_port}/gateway/"
+    async with lab(tmp_path, {"hello": [{"say": "Hello."}]}, discord=server, gateway=gateway) as w:
+        thread = await w.work("hello there")
+        await w.sees(thread, "Hello.")
+    (await coming).close()
+    await asyncio.wait_for(over.wait(), 10)
+
+
+async def test_lost_connections_and_answers_are_survived(tmp_path: Path, server: FakeDiscord) -> None:
     server.faults.order("GET /users/@me", 503)
-    async with lab(tmp_path, {"hello": [{"say": "Hello."}]}, discord=server) as w:
+    async with lab(tmp_path, {"hello": [{"say": "Hello."}]}, discord=server, shards=True) as w:
         thread = await w.work("hello there")
         await w.sees(thread, "Hello.")
         async with server.down():

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.board import Board, HoldBack
-from bot.budget import Budget
+from bot.budget import Budget, Urgency
 from bot.delivery import Deliveries
 from bot.errors import ThreadGone
 from bot.model import AuditEntry, Entry, Job, JobKind, JobState, Session
@@ -181,3 +181,27 @@ async def test_deleted_thread_ends_the_delivery(store: Store) -> None:
 
     assert room.requests == 1
     assert await store.deliveries() == []
+
+
+class Counted(Budget):
+    """A budget that counts how often it was asked."""
+
+    asked = 0
+
+    async def take(self, urgency: Urgency) -> None:
+        self.asked += 1
+        await super().take(urgency)
+
+
+async def test_busy_thread_keeps_its_place_in_the_row(store: Store) -> None:
+    """Whoever asks anew with each event goes to the end of the row each time, and never has its turn."""
+    room = Room()
+    chat = RoomChat(room)
+    chat._budget = budget = Counted(4, 1, reserve=0)
+    async with Deliveries(store, [Board(store, chat)]):
+        for number in range(100):
+            await store.append("j", [Text(f"{number} ")])
+            await asyncio.sleep(0.01)
+
+    assert room.requests >= 4
+    assert budget.asked <= room.requests + 4

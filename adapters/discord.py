@@ -33,8 +33,6 @@ _WEEK: Final = 10080
 _BACKOFF = (0.5, 2, 10, 60)
 _READ_BACK = 5000
 """Messages of a thread that are read back at most."""
-_GAP = 64
-"""So many of a job's posts in a row may have been deleted by people."""
 _TRIES = 5
 
 
@@ -111,27 +109,42 @@ class Discord:
 
     async def post(self, thread: str, job: str, post: Post) -> str:
         """A new message; the same one when it was made already and its answer lost."""
-        place = await self._place(thread)
-        extra: Mapping[str, Any] = {"files": render.files(post)} if post.file else {}
-        with refusals(f"thread {thread}"):
-            message = await place.send(
-                view=render.layout(job, post),
-                nonce=render.nonce(thread, job, post),
-                silent=not post.loud,
-                allowed_mentions=render.notified(post),
-                **extra,
-            )
+        try:
+            message = await self._post(thread, job, post)
+        except discord.HTTPException as error:
+            log.error("Discord does not take a post: %s", error, extra={"job": job})
+            return str((await self._post(thread, job, render.fallback(post))).id)
         if render.words(message) != render.said(post):
             await self.edit(thread, str(message.id), job, post)
         return str(message.id)
 
     async def edit(self, thread: str, message: str, job: str, post: Post) -> None:
         """Bring a message to what the post says now; one that people deleted stays deleted."""
+        try:
+            await self._edit(thread, message, job, post)
+        except discord.HTTPException as error:
+            log.error("Discord does not take an edit: %s", error, extra={"job": job})
+            plain = render.fallback(post)
+            await self._edit(thread, message, job, plain, attachments=render.files(plain))
+
+    async def _post(self, thread: str, job: str, post: Post) -> discord.Message:
+        place = await self._place(thread)
+        extra: Mapping[str, Any] = {"files": render.files(post)} if post.file else {}
+        with refusals(f"thread {thread}"):
+            return await place.send(
+                view=render.layout(job, post),
+                nonce=render.nonce(thread, job, post),
+                silent=not post.loud,
+                allowed_mentions=render.notified(post),
+                **extra,
+            )
+
+    async def _edit(self, thread: str, message: str, job: str, post: Post, **extra: Any) -> None:
         place = await self._place(thread)
         partial = place.get_partial_message(int(message))
         with refusals(f"thread {thread}"):
             try:
-                await partial.edit(view=render.layout(job, post), allowed_mentions=render.NOBODY)
+                await partial.edit(view=render.layout(job, post), allowed_mentions=render.NOBODY, **extra)
             except discord.HTTPException as error:
                 if error.code in (UNKNOWN_MESSAGE, OLD_EDITS):
                     log.info("a message is not edited: %s", error.text, extra={"job": job})
@@ -139,7 +152,7 @@ class Discord:
                 if error.code != ARCHIVED:
                     raise
                 await self._unarchive(thread)
-                await partial.edit(view=render.layout(job, post), allowed_mentions=render.NOBODY)
+                await partial.edit(view=render.layout(job, post), allowed_mentions=render.NOBODY, **extra)
 
     async def find(self, thread: str, job: str) -> dict[int, str]:
         """Read the thread back, to the job's first post."""
@@ -222,13 +235,7 @@ class Discord:
                     there |= dict.fromkeys(render.markers(message), str(message.id))
                 if render.marker(job, 1) in there:
                     break
-        found: dict[int, str] = {}
-        index = last = 1
-        while index <= last + _GAP:
-            if (known := there.get(render.marker(job, index))) is not None:
-                found[index], last = known, index
-            index += 1
-        return found
+        return render.indexed(job, there)
 
     async def _patiently(self, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Ask again, as often as is reasonable, when Discord wants us to wait."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import discord
@@ -22,6 +23,8 @@ NOBODY = discord.AllowedMentions.none()
 ACTOR = re.compile(r"\bdiscord:(\d{5,20})\b")
 _FILE_BYTES = 8 << 20
 _FILES = 3
+_GAP = 64
+"""So many of a job's posts in a row may have been deleted by people."""
 _BUTTONS = 4
 """More choices than this are a select."""
 _CHOICES = 25
@@ -106,6 +109,24 @@ def files(post: Post) -> list[discord.File]:
     data = post.file.encode("utf-8", "replace")
     pieces = (data[at : at + _FILE_BYTES] for at in range(0, len(data), _FILE_BYTES))
     return [discord.File(io.BytesIO(piece), name) for name, piece in zip(_names(post), pieces, strict=False)]
+
+
+def fallback(post: Post) -> Post:
+    """The post as a file, for a text or buttons that Discord does not take."""
+    text = "Discord did not take this as a message; the file has it."
+    answer = f" Answer with /rdev answer {post.ask.id}" if post.ask else ""
+    return replace(post, text=text + answer, file=post.text + "\n" + post.file, ask=None)
+
+
+def indexed(job: str, there: Mapping[int, str]) -> dict[int, str]:
+    """A job's posts among the messages that are there: the message of each index."""
+    found: dict[int, str] = {}
+    index = last = 1
+    while index <= last + _GAP:
+        if (known := there.get(marker(job, index))) is not None:
+            found[index], last = known, index
+        index += 1
+    return found
 
 
 def choices(ask: AskRaised) -> tuple[str, ...]:

@@ -57,8 +57,10 @@ def test_asked_command_is_shown_as_it_is_and_whole() -> None:
 
 @pytest.fixture
 async def server() -> AsyncIterator[FakeDiscord]:
+    """A Discord; what a test asked of it is checked against the published document at the end."""
     async with FakeDiscord() as server:
         yield server
+        assert server.rest.violations() == []
 
 
 async def test_story_goes_from_a_command_to_a_push(tmp_path: Path, server: FakeDiscord) -> None:
@@ -306,3 +308,15 @@ async def test_reply_that_was_written_while_rdev_was_away_is_read_once(tmp_path:
         server.say(server.alice, thread, "again, now")
         await w.ended(thread, count=3)
         assert len(await w.service.context.store.jobs()) == 3
+
+
+async def test_text_that_discord_does_not_take_comes_as_a_file(tmp_path: Path, server: FakeDiscord) -> None:
+    async with lab(tmp_path, STORY, discord=server, push="never") as w:
+        thread = await w.work("again please")
+        card = await w.sees(thread, "again please")
+        server.faults.order("POST /channels/{channel_id}/messages", 400)
+        server.faults.order("PATCH /channels/{channel_id}/messages/{message_id}", 400)
+        await w.ended(thread)
+        shown = [*w.texts(thread), *(file.data.decode() for each in server.messages(thread) for file in each.files)]
+        assert sum("I did it again." in each for each in shown) == 1
+        assert card.text

@@ -203,11 +203,13 @@ _TYPES: dict[str, Any] = {
         Completed,
     )
 }
+_NAMES: dict[Any, tuple[str, ...]] = {kind: tuple(field.name for field in fields(kind)) for kind in _TYPES.values()}
+_JSON = json.JSONEncoder(ensure_ascii=False)
 
 
 def encode(event: Event) -> str:
     """The event's fields as a JSON object, without its type."""
-    return json.dumps({f.name: getattr(event, f.name) for f in fields(event)}, ensure_ascii=False)
+    return _JSON.encode({name: getattr(event, name) for name in _NAMES[type(event)]})
 
 
 def decode(kind: str, payload: str) -> Event:
@@ -216,7 +218,7 @@ def decode(kind: str, payload: str) -> Event:
     Raises KeyError for an unknown type.
     """
     cls = _TYPES[kind]
-    known = {f.name for f in fields(cls)}
+    known = _NAMES[cls]
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(payload).items() if k in known}
     event: Event = cls(**values)
     return event

@@ -211,7 +211,8 @@ class Life:
         usage = [event for event in reading.events if isinstance(event, Usage)]
         begun = bool(reading.events) and self.job.kind is JobKind.CLAUDE and not session.claude_started
         await self._record.append(
-            [*reading.events, *(raised for _, raised in asked), *(AskClosed(ask, "withdrawn") for ask in withdrawn)],
+            [*(raised for _, raised in asked), *(AskClosed(ask, "withdrawn") for ask in withdrawn)],
+            read=reading.events,
             offset=reading.offset,
             expect_offset=self.job.offset,
             follow=reading.follow,

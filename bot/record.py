@@ -47,9 +47,14 @@ class Record:
         self._clock = parts.clock
         self._ask_seconds = 60.0 * ask_minutes
 
-    async def append(self, events: Sequence[Event], *, phase: str | None = None, **more: Any) -> list[Entry]:
-        """Store events, redacted, with whatever must be stored with them; see Store.append."""
-        clean = self._clean(events)
+    async def append(
+        self, events: Sequence[Event], *, read: Sequence[Event] = (), phase: str | None = None, **more: Any
+    ) -> list[Entry]:
+        """Store events, redacted, with whatever must be stored with them; see Store.append.
+
+        Before them come those that were read of the journal: they are clean already, and may be 200 MB.
+        """
+        clean = [*read, *self._clean(events)]
         entries = await self.patiently(lambda: self._store.append(self.job.id, clean, phase=phase, **more))
         if phase is not None:
             self.job = replace(self.job, phase=phase)

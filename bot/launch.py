@@ -46,7 +46,7 @@ async def _start(record: Record, site: Site, parts: Parts, session: Session) -> 
         # The worktree is there, and the CLI needs 300 ms before it reads anything: the snapshot is taken
         # meanwhile, and the prompt waits for it. Both come to an end whatever becomes of the other: a start that
         # nobody waits for would outlive its job.
-        opened, known = await asyncio.gather(begin, site.boxrun.start(job.id, spec), return_exceptions=True)
+        known, opened = await asyncio.gather(site.boxrun.start(job.id, spec), begin, return_exceptions=True)
         if isinstance(opened, BaseException):
             raise opened
         if isinstance(known, BaseException):

@@ -159,7 +159,11 @@ async def test_grants_hold_for_their_session_or_the_project_until_they_expire(tm
 
         assert await store.grants("p", "s1", 49.0) == [whole, own]
         assert await store.grants("p", "s1", 50.0) == [whole]
-        assert [each.domain for each in await store.grants("p", now=2.0)] == ["one.example.org", "two.example.org", "three.example.org"]
+        assert [each.domain for each in await store.grants("p", now=2.0)] == [
+            "one.example.org",
+            "two.example.org",
+            "three.example.org",
+        ]
         assert await store.expire_grants(50.0) == [own]
         assert await store.expire_grants(50.0) == []
 

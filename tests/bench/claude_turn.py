@@ -81,8 +81,8 @@ async def _turn(here: Place, service: Served, thread: str) -> Turn:
 async def _bare(home: Path, url: str, key: str, options: claude.Options) -> Turn:
     repository = home / "repository"
     if not repository.exists():
-        repository.mkdir(parents=True)
-        git("init", "-q", "-b", "main", cwd=repository)
+        home.mkdir()
+        git("clone", "-q", str(home.with_name("remote.git")), str(repository), cwd=home)
     env = {
         **claude.environment(model_url=url, proxy_url=NOWHERE),
         "ANTHROPIC_API_KEY": key,

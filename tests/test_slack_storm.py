@@ -57,7 +57,7 @@ async def failing(directory: Path, seed: int, jobs: int, seconds: float) -> None
 
 
 async def test_nothing_is_lost_or_doubled_when_slack_fails_at_random(tmp_path: Path) -> None:
-    await failing(tmp_path, 1, 5, 90)
+    await failing(tmp_path, 1, 5, 300)
 
 
 @pytest.mark.trial
@@ -75,7 +75,7 @@ async def crowd(directory: Path, threads: int, channels: int, seconds: float) ->
 
 
 async def test_threads_at_once_stay_within_every_limit(tmp_path: Path) -> None:
-    await crowd(tmp_path, 5, 2, 90)
+    await crowd(tmp_path, 5, 2, 300)
 
 
 @pytest.mark.trial

@@ -81,7 +81,7 @@ class Messages:
         self._remember(identity)
         try:
             return await self._write(identity, place, str(event["ts"]), text, bound=bound)
-        except BaseException:
+        except BaseException:  # raised again; a cancelled write is not there either
             self._recent.pop(identity, None)  # it is not acknowledged, and will come again
             raise
 

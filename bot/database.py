@@ -64,7 +64,7 @@ class Database(aiosqlite.Connection):
         """Open the file."""
         try:
             await self
-        except BaseException as error:
+        except BaseException as error:  # raised again, or as a sentence
             # aiosqlite tells its thread to stop and leaves it; a loop closed meanwhile would make the thread fail.
             await asyncio.to_thread(self._thread.join)
             if isinstance(error, sqlite3.Error) and (sentence := unavailable(error, self.path)) is not None:
@@ -116,7 +116,7 @@ def _connect(path: Path, patience: float, pragmas: Iterable[str]) -> Connection:
         connection.numbered = {}
         for pragma in pragmas:
             connection.execute(f"PRAGMA {pragma}").close()
-    except BaseException:
+    except BaseException:  # raised again; nobody else would close it
         connection.close()
         raise
     return connection

@@ -120,7 +120,7 @@ def migrate(connection: sqlite3.Connection, path: Path, steps: Sequence[Sequence
                 connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {len(steps)}")
         connection.execute("COMMIT")
-    except BaseException:
+    except BaseException:  # raised again; half a step must not stay
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise

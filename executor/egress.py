@@ -130,7 +130,7 @@ class Egress:
             if fd < 0:
                 raise BoxFailed("squid ended at its very start.")
             await squid_launch.answering(fd, self._runtime, self._settings)
-        except BaseException:
+        except BaseException:  # raised again; a cancelled start leaves no squid
             if fd >= 0:
                 os.close(fd)
             await self._kill()

@@ -35,7 +35,7 @@ def commit(
         else:
             outcomes = [_attempt(connection, function, numbered) for function in functions]
         connection.execute("COMMIT")
-    except BaseException:
+    except BaseException:  # raised again; half a batch must not stay
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
